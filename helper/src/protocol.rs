@@ -1,0 +1,1 @@
+//! The wire between Node and the helper; see docs/helper-protocol.md.
