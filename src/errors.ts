@@ -74,8 +74,6 @@ export class RunError extends KeelsonError {}
 /** The caller's AbortSignal or timeout ended the call. */
 export class AbortedError extends KeelsonError {}
 
-type ErrorClass = typeof KeelsonError
-
 /** code -> class and HTTP status. Codes are never renamed or reused. */
 export const ERRORS = {
   KEELSON_INVALID_OPTION: { class: InvalidError, status: 400 },
@@ -124,7 +122,7 @@ export const ERRORS = {
   KEELSON_TIMEOUT: { class: AbortedError, status: 504 },
   KEELSON_ABORTED: { class: AbortedError, status: 499 },
   KEELSON_CLOSED: { class: ConflictError, status: 409 },
-} as const satisfies Record<string, { class: ErrorClass; status: number }>
+} as const
 
 /** Every code that a {@link KeelsonError} can carry. */
 export type ErrorCode = keyof typeof ERRORS

@@ -1,1 +1,1 @@
-export {}
+export { KeelsonError } from './errors.ts'
