@@ -1,0 +1,32 @@
+/**
+ * The Debian packages that the tests need, and what for. This file is the only list:
+ * `scripts/bootstrap.mjs` installs it, `test/support/global-setup.ts` checks it.
+ */
+
+/** Package name -> a program or file that it brings, by which its presence is seen without asking dpkg. */
+export const DEBIAN_PACKAGES = {
+  // registries and images written by other tools
+  'docker-registry': '/usr/bin/docker-registry',
+  'apache2-utils': '/usr/bin/htpasswd',
+  skopeo: '/usr/bin/skopeo',
+  umoci: '/usr/bin/umoci',
+  buildah: '/usr/bin/buildah',
+  openssl: '/usr/bin/openssl',
+  // root file systems
+  'busybox-static': '/usr/bin/busybox',
+  debootstrap: '/usr/sbin/debootstrap',
+  // layers and what they must keep
+  'libarchive-tools': '/usr/bin/bsdtar',
+  zstd: '/usr/bin/zstd',
+  attr: '/usr/bin/getfattr',
+  'libcap2-bin': '/usr/sbin/setcap',
+  // an ordinary user with subordinate ids
+  uidmap: '/usr/bin/newuidmap',
+  // a second opinion on seccomp filters, and on programs linked with another C library
+  gcc: '/usr/bin/gcc',
+  'libc6-dev': '/usr/include/stdio.h',
+  'libseccomp-dev': '/usr/include/seccomp.h',
+  'musl-tools': '/usr/bin/musl-gcc',
+  // what the speed of a pull is compared with
+  curl: '/usr/bin/curl',
+}
