@@ -144,6 +144,13 @@ export type HelperEvent =
     }
   | { event: 'removed'; container: string; errors: HelperFailure[] }
 
+/** What every request takes. */
+export interface RequestOptions {
+  /** Cancels the work in the helper; the request then rejects with `KEELSON_ABORTED`. */
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: { read?: number }) => void) | undefined
+}
+
 /**
  * What the engine needs of the helper, so that storage and execution can be handed any launcher.
  * Rejects with `KEELSON_HELPER_FAILED` whose `failure` field is the {@link HelperFailure}; callers that can say
@@ -153,9 +160,6 @@ export interface Helper {
   request<Op extends Operation>(
     op: Op,
     args: Arguments<Op>,
-    options?: {
-      signal?: AbortSignal | undefined
-      onProgress?: (progress: { read?: number }) => void
-    },
+    options?: RequestOptions,
   ): Promise<Answer<Op>>
 }
