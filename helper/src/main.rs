@@ -1,11 +1,17 @@
 //! `keelson-helper`: carries out, with system calls, the plans that the TypeScript engine computes.
 
-#[allow(dead_code)] // the first users land next
 mod error;
+mod launch;
 mod protocol;
 mod sys;
 
 fn main() {
-    eprintln!("keelson-helper: started by Keelson, not by hand");
-    std::process::exit(2);
+    match std::env::args().nth(1).as_deref() {
+        Some("launch") => launch::launch(),
+        Some("version") => println!("{}", env!("CARGO_PKG_VERSION")),
+        _ => {
+            eprintln!("keelson-helper: started by Keelson, not by hand");
+            std::process::exit(2);
+        }
+    }
 }

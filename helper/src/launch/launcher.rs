@@ -1,0 +1,311 @@
+//! The loop: requests in, answers and events out.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::connection::Connection;
+use super::locks::{LockFile, Locks};
+use super::mkdirs::mkdirs;
+use super::operations;
+use super::poller::{Poller, Token};
+use super::worker::Worker;
+use crate::error::{Failure, Result};
+use crate::protocol::{Envelope, Frame, PROTOCOL_VERSION, Report, decode, raw};
+
+pub struct Launcher {
+    poller: Poller,
+    connection: Connection,
+    /// Kept open so that it stays in the poller.
+    _signals: OwnedFd,
+    greeted: bool,
+    locks: Locks,
+    workers: HashMap<u64, (Worker, Purpose)>,
+    last_key: u64,
+}
+
+/// What a worker's answer is for.
+enum Purpose {
+    /// Relayed to Node as it is.
+    Request(u64),
+    /// The lock that the worker waits for.
+    Lock {
+        request: u64,
+        lock: LockFile,
+        file: OwnedFd,
+    },
+}
+
+#[derive(Deserialize)]
+struct Hello {
+    protocol: u32,
+}
+
+#[derive(Deserialize)]
+struct Lock {
+    #[serde(flatten)]
+    file: LockFile,
+    wait: bool,
+}
+
+#[derive(Deserialize)]
+struct Unlock {
+    lock: u64,
+}
+
+#[derive(Deserialize)]
+struct Cancel {
+    request: u64,
+}
+
+impl Launcher {
+    pub fn new(socket: OwnedFd, signals: OwnedFd) -> Result<Self> {
+        let poller = Poller::new()?;
+        let connection = Connection::new(socket)?;
+        poller.add(&connection, Token::Connection)?;
+        poller.add(&signals, Token::Signal)?;
+        Ok(Launcher {
+            poller,
+            connection,
+            _signals: signals,
+            greeted: false,
+            locks: Locks::default(),
+            workers: HashMap::new(),
+            last_key: 0,
+        })
+    }
+
+    /// Serves until Node's end of the socket closes or a signal asks to end; then ends what is owned.
+    pub fn run(mut self) -> Result<()> {
+        let served = self.serve();
+        self.end();
+        served
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            for token in self.poller.wait()? {
+                match token {
+                    Token::Connection => {
+                        let open = self.connection.receive()?;
+                        while let Some(frame) = self.connection.next()? {
+                            self.request(&frame)?;
+                        }
+                        if !open {
+                            return Ok(());
+                        }
+                    }
+                    Token::Signal => return Ok(()),
+                    Token::Worker(key) => self.hear_worker(key)?,
+                }
+            }
+            let drained = self.connection.flush()?;
+            self.poller
+                .watch_writable(&self.connection, Token::Connection, !drained)?;
+        }
+    }
+
+    /// Only a malformed frame is an error here: it ends the connection. All others are answers.
+    fn request(&mut self, frame: &[u8]) -> Result<()> {
+        let Envelope { id, op } = decode(frame)?;
+        let Some(id) = id else {
+            return self.notice(&op, frame);
+        };
+        match self.begin(id, &op, frame) {
+            Ok(Some(answer)) => self.answer_ok(id, &answer),
+            Ok(None) => {}
+            Err(failure) => self.answer_error(id, &failure),
+        }
+        Ok(())
+    }
+
+    /// A request that wants no answer.
+    fn notice(&mut self, op: &str, frame: &[u8]) -> Result<()> {
+        match op {
+            "cancel" => self.cancel(decode::<Cancel>(frame)?.request),
+            _ => {
+                return Err(
+                    Failure::kind("read a request", "protocol").detail(format!("{op} without id"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts an operation. `None`: the answer will come later.
+    fn begin(&mut self, id: u64, op: &str, frame: &[u8]) -> Result<Option<serde_json::Value>> {
+        if !self.greeted && op != "hello" {
+            return Err(
+                Failure::kind("read a request", "protocol").detail("the first must be hello")
+            );
+        }
+        match op {
+            "hello" => return self.hello(&decode(frame)?).map(Some),
+            "mkdirs" => mkdirs(&decode(frame)?)?,
+            "lock" => return self.lock(id, decode(frame)?),
+            "unlock" => self.locks.release(decode::<Unlock>(frame)?.lock)?,
+            _ => {
+                let Some(operation) = operations::find(op) else {
+                    return Err(Failure::kind("read a request", "protocol")
+                        .detail(format!("unknown operation {op}")));
+                };
+                let args = decode(frame)?;
+                let worker = Worker::spawn(&[], |progress| operation(args, progress))?;
+                self.watch_worker(worker, Purpose::Request(id))?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(json!({})))
+    }
+
+    fn hello(&mut self, hello: &Hello) -> Result<serde_json::Value> {
+        if hello.protocol != PROTOCOL_VERSION {
+            return Err(Failure::kind("agree on a protocol", "protocol")
+                .detail(PROTOCOL_VERSION.to_string()));
+        }
+        self.greeted = true;
+        Ok(json!({
+            "protocol": PROTOCOL_VERSION,
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+        }))
+    }
+
+    fn lock(&mut self, id: u64, args: Lock) -> Result<Option<serde_json::Value>> {
+        match args.file.try_take() {
+            Ok(file) => Ok(Some(json!({ "lock": self.locks.keep(file) }))),
+            Err(failure) if failure.kind == Some("busy") && args.wait => {
+                self.wait_for_lock(id, args.file)?;
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn wait_for_lock(&mut self, request: u64, lock: LockFile) -> Result<()> {
+        let file = lock.open()?;
+        let worker = Worker::spawn(&[file.as_raw_fd()], |_| {
+            lock.wait(&file)?;
+            Ok(json!({}))
+        })?;
+        self.watch_worker(
+            worker,
+            Purpose::Lock {
+                request,
+                lock,
+                file,
+            },
+        )
+    }
+
+    fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
+        self.last_key += 1;
+        self.poller.add(&worker, Token::Worker(self.last_key))?;
+        self.workers.insert(self.last_key, (worker, purpose));
+        Ok(())
+    }
+
+    fn cancel(&mut self, request: u64) {
+        for (worker, purpose) in self.workers.values_mut() {
+            if purpose.request() == Some(request) {
+                worker.cancel();
+            }
+        }
+    }
+
+    fn hear_worker(&mut self, key: u64) -> Result<()> {
+        let Some((worker, purpose)) = self.workers.get_mut(&key) else {
+            return Ok(());
+        };
+        let open = worker.receive();
+        let mut last = None;
+        while let Some(report) = worker.next() {
+            match report {
+                Report::Progress(progress) => {
+                    if let (Some(id), false) = (purpose.request(), self.connection.congested()) {
+                        self.connection.send(&Frame::Progress {
+                            id,
+                            progress: &progress,
+                        });
+                    }
+                }
+                report => last = Some(report),
+            }
+        }
+        if last.is_none() && open {
+            return Ok(());
+        }
+        let Some((worker, purpose)) = self.workers.remove(&key) else {
+            return Ok(());
+        };
+        self.poller.remove(&worker);
+        let died = worker.reap();
+        self.conclude(purpose, last.unwrap_or_else(|| Report::Error(raw(&died))))
+    }
+
+    fn conclude(&mut self, purpose: Purpose, report: Report) -> Result<()> {
+        match (purpose, report) {
+            (
+                Purpose::Lock {
+                    request,
+                    lock,
+                    file,
+                },
+                Report::Ok(_),
+            ) => {
+                if lock.is_current(&file)? {
+                    let lock = self.locks.keep(file);
+                    self.answer_ok(request, &json!({ "lock": lock }));
+                } else {
+                    let again = Lock {
+                        file: lock,
+                        wait: true,
+                    };
+                    match self.lock(request, again) {
+                        Ok(Some(answer)) => self.answer_ok(request, &answer),
+                        Ok(None) => {}
+                        Err(failure) => self.answer_error(request, &failure),
+                    }
+                }
+            }
+            (Purpose::Request(id) | Purpose::Lock { request: id, .. }, report) => match report {
+                Report::Ok(ok) | Report::Progress(ok) => {
+                    self.connection.send(&Frame::Ok { id, ok: &ok })
+                }
+                Report::Error(error) => self.connection.send(&Frame::Error { id, error: &error }),
+            },
+        }
+        Ok(())
+    }
+
+    fn answer_ok(&mut self, id: u64, answer: &impl Serialize) {
+        self.connection.send(&Frame::Ok {
+            id,
+            ok: &raw(answer),
+        });
+    }
+
+    fn answer_error(&mut self, id: u64, failure: &Failure) {
+        self.connection.send(&Frame::Error {
+            id,
+            error: &raw(failure),
+        });
+    }
+
+    fn end(&mut self) {
+        for (_, (mut worker, _)) in self.workers.drain() {
+            worker.cancel();
+            worker.reap();
+        }
+    }
+}
+
+impl Purpose {
+    fn request(&self) -> Option<u64> {
+        match self {
+            Purpose::Request(id) | Purpose::Lock { request: id, .. } => Some(*id),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The launcher: one small single-threaded process per Engine, which forks everything else.
+//!
+//! It waits for requests on descriptor 3 and for its children, and never for anything else: what may block runs in a
+//! forked worker. When the socket closes, whatever the reason, it ends what it owns and exits.
+
+mod connection;
+mod launcher;
+mod locks;
+mod mkdirs;
+mod operations;
+mod poller;
+mod worker;
+
+use std::os::fd::OwnedFd;
+
+use crate::error::{Failure, Result, Step};
+use crate::sys;
+use launcher::Launcher;
+
+/// Where Node puts the socket.
+const SOCKET: i32 = 3;
+
+/// Runs the launcher; the process ends with it.
+pub fn launch() -> ! {
+    match start().and_then(Launcher::run) {
+        Ok(()) => sys::process::exit(0),
+        Err(failure) => {
+            eprintln!("keelson-helper: {failure}");
+            sys::process::exit(1);
+        }
+    }
+}
+
+fn start() -> Result<Launcher> {
+    let socket = take_socket()?;
+    // Out of the terminal's reach: an interrupt is for Node to act on. It fails only for a leader of a process group,
+    // which needs nothing.
+    let _ = rustix::process::setsid();
+    sys::signal::reset_dispositions();
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+    // SIGPIPE stays blocked instead of ignored, because an ignored signal would be inherited by every program.
+    sys::signal::set_mask(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE]);
+    let signals = sys::signal::signalfd(&signals).step("make a signalfd")?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Launcher::new(socket, signals)
+}
+
+fn take_socket() -> Result<OwnedFd> {
+    let socket = sys::process::adopt(SOCKET).ok_or_else(|| {
+        Failure::kind("take descriptor 3", "protocol")
+            .detail("no socket there; Keelson starts this program")
+    })?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).step("mark the socket")?;
+    Ok(socket)
+}

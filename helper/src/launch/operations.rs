@@ -1,0 +1,29 @@
+//! The operations that run in a worker: a name and a function over plain values.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Failure, Result};
+
+/// Arguments (the whole request), a sink for progress, and the answer. It runs in its own process: it may block, change
+/// directory, enter namespaces, start threads, and leak what ends with the process. `cancel` is a SIGKILL.
+pub type Operation = fn(Value, &mut dyn FnMut(Value)) -> Result<Value>;
+
+pub fn find(op: &str) -> Option<Operation> {
+    Some(match op {
+        // One line each: "tree.usage" => |args, _| answer(crate::fs::usage(arguments(args)?)),
+        _ => return None,
+    })
+}
+
+/// An operation's typed answer as the plain value that travels.
+pub fn answer(result: Result<impl Serialize>) -> Result<Value> {
+    Ok(serde_json::to_value(result?).expect("plain data has a JSON form"))
+}
+
+/// The typed arguments of an operation.
+pub fn arguments<T: DeserializeOwned>(args: Value) -> Result<T> {
+    serde_json::from_value(args)
+        .map_err(|error| Failure::kind("decode the request", "protocol").detail(error.to_string()))
+}

@@ -1,0 +1,65 @@
+//! Making processes. The helper is single-threaded, so a child may go on running Rust code after a bare clone.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+
+/// libc has it in a type too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+pub enum Cloned {
+    Child,
+    Parent { pid: Pid, pidfd: OwnedFd },
+}
+
+/// clone3(2) with a pidfd, SIGCHLD at the end, and no shared memory.
+///
+/// `flags` are `CLONE_NEW*`; with `cgroup` the child starts in that cgroup v2 directory.
+pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = flags | libc::CLONE_PIDFD as u64;
+    if cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+    // SAFETY: every field of clone_args is an integer for which zero means "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // SAFETY: `args` is a valid clone_args of the size given. Neither CLONE_VM nor a new stack is asked for, so the
+    // child has its own copy of this stack; the process has one thread, so no lock is left held in the child.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => Ok(Cloned::Child),
+        // SAFETY: the kernel has just stored a new descriptor there, owned by nobody else.
+        pid => Ok(Cloned::Parent {
+            pid: Pid::from_raw(pid as i32).ok_or(Errno::INVAL)?,
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        }),
+    }
+}
+
+/// Ends this process at once: no destructors, no flushing of what the parent had buffered.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: _exit does not return and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+pub fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Takes ownership of an inherited descriptor; `None` when nothing is open there.
+///
+/// To be called once for a number, before anything else in the process could own it.
+pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: F_GETFD only looks.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+        return None;
+    }
+    // SAFETY: it is open, was inherited, and by the contract above has no other owner.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,50 @@
+//! Signal dispositions, masks and signalfd.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::io::Result;
+
+use super::process::last_errno;
+
+/// Number of signals, real-time ones included.
+const SIGNALS: libc::c_int = 64;
+
+/// Every signal back to its default: what a parent left ignored would stay ignored across exec.
+pub fn reset_dispositions() {
+    for signal in 1..=SIGNALS {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: SIG_DFL installs no handler. The C library refuses the two it keeps for itself; they are not in use.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
+/// Blocks exactly these signals.
+pub fn set_mask(blocked: &[libc::c_int]) {
+    let set = set_of(blocked);
+    // SAFETY: a valid set; the old mask is not wanted.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) };
+}
+
+/// A non-blocking descriptor that becomes readable when one of these (blocked) signals arrives.
+pub fn signalfd(signals: &[libc::c_int]) -> Result<OwnedFd> {
+    let set = set_of(signals);
+    // SAFETY: a valid set; -1 asks for a new descriptor.
+    match unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        -1 => Err(last_errno()),
+        // SAFETY: just made, owned by nobody else.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
+    // SAFETY: sigemptyset initializes the whole set; sigaddset gets valid numbers from callers in this crate.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for &signal in signals {
+            libc::sigaddset(&mut set, signal);
+        }
+        set
+    }
+}
