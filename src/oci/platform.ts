@@ -1,0 +1,221 @@
+import { keelsonError } from '../errors.ts'
+import { printable } from '../util/printable.ts'
+import type { Descriptor } from './descriptor.ts'
+import type { Index } from './manifest.ts'
+
+/** What an image runs on, in Go's words as OCI uses them: `linux`, `amd64`, `arm64` with variant `v8`. */
+export interface Platform {
+  os: string
+  architecture: string
+  /** Of the processor: `v7` for arm, `v8` for arm64, `v2` to `v4` for amd64. */
+  variant?: string
+  'os.version'?: string
+  'os.features'?: string[]
+}
+
+const WORD = /^[A-Za-z0-9_.-]+$/
+
+/**
+ * Reads `os/architecture[/variant]`, or an architecture alone for Linux, and brings other spellings to the usual one
+ * (`x86_64`, `aarch64`, `armhf`).
+ *
+ * @throws `KEELSON_INVALID_PLATFORM`
+ *
+ * @example
+ * ```ts
+ * parsePlatform('linux/aarch64') // { os: 'linux', architecture: 'arm64', variant: 'v8' }
+ * ```
+ */
+export function parsePlatform(text: string): Platform {
+  const parts = text.split('/')
+  if (parts.length > 3 || !parts.every((part) => WORD.test(part))) {
+    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${printable(text)}" is not a platform`, {
+      hint: 'write os/architecture[/variant], for example linux/amd64 or linux/arm64/v8',
+    })
+  }
+  const [first = '', second, variant] = parts
+  const os = second === undefined ? 'linux' : first
+  const architecture = second ?? first
+  if (second === undefined && ['linux', 'windows', 'darwin', 'freebsd'].includes(first)) {
+    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${first}" names no architecture`, {
+      hint: `write for example ${first}/amd64`,
+    })
+  }
+  return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) })
+}
+
+/** `linux/arm64/v8`. */
+export function formatPlatform(platform: Platform): string {
+  const { os, architecture, variant } = platform
+  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`
+}
+
+/** The platform of this process. */
+export function hostPlatform(): Platform {
+  const architecture = NODE_ARCHITECTURES[process.arch] ?? process.arch
+  return normalizePlatform({ os: process.platform, architecture })
+}
+
+const NODE_ARCHITECTURES: Partial<Record<string, string>> = {
+  x64: 'amd64',
+  ia32: '386',
+  ppc64: 'ppc64le',
+  loong64: 'loong64',
+}
+
+/** One spelling for each platform, so that two can be compared. */
+export function normalizePlatform(platform: Platform): Platform {
+  const os = platform.os.toLowerCase()
+  const [architecture, variant] = normalizeArchitecture(
+    platform.architecture.toLowerCase(),
+    platform.variant?.toLowerCase() ?? '',
+  )
+  const { variant: _, ...rest } = platform
+  return {
+    ...rest,
+    os: os === 'macos' ? 'darwin' : os,
+    architecture,
+    ...(variant === '' ? {} : { variant }),
+  }
+}
+
+function normalizeArchitecture(architecture: string, variant: string): [string, string] {
+  switch (architecture) {
+    case 'i386':
+    case 'i686':
+    case '386':
+      return ['386', '']
+    case 'x86_64':
+    case 'x86-64':
+    case 'amd64':
+      return ['amd64', variant === 'v1' || variant === '1' ? '' : withV(variant)]
+    case 'aarch64':
+    case 'arm64':
+      return ['arm64', variant === '' ? 'v8' : withV(variant).replace(/\.0$/, '')]
+    case 'armhf':
+      return ['arm', 'v7']
+    case 'armel':
+      return ['arm', 'v6']
+    case 'arm':
+      return ['arm', variant === '' ? 'v7' : withV(variant)]
+    default:
+      return [architecture, variant]
+  }
+}
+
+function withV(variant: string): string {
+  return /^[0-9]/.test(variant) ? `v${variant}` : variant
+}
+
+/**
+ * The manifest of an index that suits `wanted` best: the same platform, else the nearest older variant that its processor
+ * can run, else its 32-bit sibling (the order of containerd). Entries of the same rank: the first.
+ * An entry without a platform is taken only when nothing else fits; the image's configuration then has to be checked.
+ *
+ * @throws `KEELSON_PLATFORM_NOT_FOUND` with the platforms that there are as `available`.
+ */
+export function selectPlatform(index: Index, wanted: Platform): Descriptor {
+  const order = runnable(normalizePlatform(wanted))
+  let best: Descriptor | undefined
+  let bestRank = Infinity
+  for (const descriptor of index.manifests) {
+    if (isAttestation(descriptor)) continue
+    const rank =
+      descriptor.platform === undefined ? order.length : rankOf(descriptor.platform, wanted, order)
+    if (rank < bestRank) {
+      best = descriptor
+      bestRank = rank
+    }
+  }
+  if (best === undefined) throw platformNotFound(index, wanted)
+  return best
+}
+
+/** Whether a program for `candidate` runs where `wanted` is asked for. */
+export function platformRuns(candidate: Platform, wanted: Platform): boolean {
+  return rankOf(candidate, wanted, runnable(normalizePlatform(wanted))) < Infinity
+}
+
+function rankOf(candidate: Platform, wanted: Platform, order: string[]): number {
+  const version = wanted['os.version']
+  if (version !== undefined && candidate['os.version'] !== version) return Infinity
+  // A feature that the image needs and the host was not said to have.
+  const has = new Set(wanted['os.features'])
+  if (candidate['os.features']?.some((feature) => !has.has(feature)) === true) return Infinity
+  const rank = order.indexOf(formatPlatform(normalizePlatform(candidate)))
+  return rank < 0 ? Infinity : rank
+}
+
+/** Every platform whose programs run on `wanted`, the best first. */
+function runnable(wanted: Platform): string[] {
+  const { os, architecture, variant = '' } = wanted
+  const at = (arch: string, variants: string[]) =>
+    variants.map((each) =>
+      formatPlatform({ os, architecture: arch, ...(each && { variant: each }) }),
+    )
+  switch (architecture) {
+    case 'amd64':
+      return [...at('amd64', countDown(variant, 2, '')), ...at('386', [''])]
+    case 'arm':
+      return at('arm', countDown(variant, 5))
+    case 'arm64':
+      return [...at('arm64', olderArm64(variant)), ...at('arm', countDown('v8', 5))]
+    default:
+      return at(architecture, [variant])
+  }
+}
+
+/** `v4` to `v2`: v4, v3, v2, and then `last`. */
+function countDown(variant: string, lowest: number, last?: string): string[] {
+  const version = /^v(\d{1,2})$/.exec(variant)?.[1]
+  const order: string[] = version === undefined && variant !== '' ? [variant] : []
+  if (version !== undefined) {
+    for (let each = Number(version); each >= lowest; each--) order.push(`v${each}`)
+    if (Number(version) < lowest) order.push(variant)
+  }
+  if (last !== undefined) order.push(last)
+  return order
+}
+
+/** Armv9.n contains Armv8.(n+5), so after v9.0 comes v8.5. */
+function olderArm64(variant: string): string[] {
+  const [, major, minor = '0'] = /^v([89])(?:\.(\d))?$/.exec(variant) ?? []
+  if (major === undefined) return [variant]
+  const order: string[] = []
+  let eight = Number(minor)
+  if (major === '9') {
+    for (let each = Number(minor); each >= 0; each--) order.push(armVersion(9, each))
+    eight = Math.min(Number(minor) + 5, 9)
+  }
+  for (let each = eight; each >= 0; each--) order.push(armVersion(8, each))
+  return order
+}
+
+function armVersion(major: number, minor: number): string {
+  return minor === 0 ? `v${major}` : `v${major}.${minor}`
+}
+
+/** Build tools put provenance beside the images, under a platform that no host has. */
+function isAttestation(descriptor: Descriptor): boolean {
+  return (
+    descriptor.platform?.os === 'unknown' ||
+    descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest'
+  )
+}
+
+function platformNotFound(index: Index, wanted: Platform): Error {
+  const available = index.manifests
+    .filter((descriptor) => !isAttestation(descriptor))
+    .flatMap(({ platform }) =>
+      platform === undefined ? [] : [printable(formatPlatform(platform), 60)],
+    )
+  const name = formatPlatform(wanted)
+  return keelsonError('KEELSON_PLATFORM_NOT_FOUND', `the image is not made for ${name}`, {
+    hint:
+      available.length === 0
+        ? 'its index names no platform at all'
+        : `it is there for ${available.slice(0, 20).join(', ')}: choose one with the option platform`,
+    platform: name,
+    available,
+  })
+}
