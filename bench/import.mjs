@@ -1,0 +1,36 @@
+import { execFileSync } from 'node:child_process'
+import { alternate, print } from './measure.mjs'
+import { promise } from './promise.mjs'
+
+const entry = new URL('../dist/index.js', import.meta.url).href
+
+/** Milliseconds and resident bytes of a Node process that runs `source`, told by itself. */
+function node(source) {
+  const program = `const start = performance.now(); ${source};
+    console.log(JSON.stringify([performance.now() - start, process.memoryUsage.rss()]))`
+  return JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' }),
+  )
+}
+
+/** What `import 'keelson'` costs over a bare Node. */
+export async function bench() {
+  const memory = { bare: [], keelson: [] }
+  const side = (name, source) => ({
+    name,
+    once: async () => {
+      const [milliseconds, rss] = node(source)
+      memory[name].push(rss)
+      return milliseconds
+    },
+  })
+  const results = await alternate(
+    [side('bare', ''), side('keelson', `await import(${JSON.stringify(entry)})`)],
+    { rounds: 15 },
+  )
+  print('import', results)
+  const cost = results.get('keelson').median - results.get('bare').median
+  promise('import keelson', cost, 40, 'ms')
+  const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
+  promise('memory of the import', (middle(memory.keelson) - middle(memory.bare)) / 1e6, 8, 'MB')
+}
