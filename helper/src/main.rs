@@ -3,6 +3,8 @@
 mod error;
 mod launch;
 mod protocol;
+#[allow(dead_code)] // the run loads the filter
+mod seccomp;
 mod sys;
 
 fn main() {
