@@ -88,6 +88,8 @@ export const ERRORS = {
   KEELSON_NAME_IN_USE: { class: ConflictError, status: 409 },
 
   KEELSON_REGISTRY_UNREACHABLE: { class: RegistryError, status: 502 },
+  KEELSON_REGISTRY_UNTRUSTED: { class: RegistryError, status: 502 },
+  KEELSON_REGISTRY_UNAVAILABLE: { class: RegistryError, status: 502 },
   KEELSON_REGISTRY_UNAUTHORIZED: { class: RegistryError, status: 401 },
   KEELSON_REGISTRY_FORBIDDEN: { class: RegistryError, status: 403 },
   KEELSON_REGISTRY_RATE_LIMITED: { class: RegistryError, status: 429 },

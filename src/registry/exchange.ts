@@ -1,0 +1,53 @@
+import type { Access, Authorizer } from './auth.ts'
+import { sendFollowing } from './follow.ts'
+import type { Endpoint } from './hosts.ts'
+import type { RegistryAuth } from './options.ts'
+import type { Schemes } from './scheme.ts'
+import type { Answer, Transport } from './transport.ts'
+
+export interface Exchange {
+  endpoint: Endpoint
+  /** Without the endpoint's prefix: `library/alpine`. */
+  repository: string
+  /** `manifests/3.22` */
+  resource: string
+  headers: Record<string, string>
+  auth: RegistryAuth | undefined
+  signal: AbortSignal | undefined
+}
+
+/** One question to an endpoint, with authorization when it wants some, and through redirects. Any status is an answer. */
+export class Exchanger {
+  readonly #transport: Transport
+  readonly #authorizer: Authorizer
+  readonly #schemes: Schemes
+
+  constructor(transport: Transport, authorizer: Authorizer, schemes: Schemes) {
+    this.#transport = transport
+    this.#authorizer = authorizer
+    this.#schemes = schemes
+  }
+
+  async ask(exchange: Exchange): Promise<Answer> {
+    const { endpoint, signal } = exchange
+    const base = await this.#schemes.baseOf(endpoint, signal)
+    const repository = endpoint.prefix + exchange.repository
+    const url = new URL(`/v2/${repository}/${exchange.resource}`, base)
+    const access: Access = { endpoint, base, repository, auth: exchange.auth, signal }
+    const send = (authorization: string | undefined) =>
+      sendFollowing(this.#transport, {
+        url,
+        headers: { ...exchange.headers, ...(authorization !== undefined && { authorization }) },
+        signal,
+      })
+    const known = await this.#authorizer.known(access)
+    const answer = await send(known)
+    // Only the registry itself may ask for its credentials, never a host that it redirects to.
+    if (answer.status !== 401 || answer.url.origin !== base.origin) return answer
+    const header = answer.headers['www-authenticate']
+    const authorization = await this.#authorizer.answer(header, known, access)
+    if (authorization === undefined) return answer
+    answer.body.destroy()
+    return await send(authorization)
+  }
+}

@@ -1,0 +1,27 @@
+import { isRedirect, redirectTarget } from './redirect.ts'
+import type { Answer, Request, Transport } from './transport.ts'
+
+/**
+ * Sends a request and goes where redirects lead. Credentials stay with the origin they were meant for: once a redirect has left it they
+ * are gone for good, for whoever sends us back must not decide what they are used on. A POST carries credentials in its body
+ * and is not sent on at all.
+ */
+export async function sendFollowing(transport: Transport, request: Request): Promise<Answer> {
+  const passed = [request.url]
+  let { url, headers } = request
+  for (;;) {
+    const answer = await transport.send({ ...request, url, headers })
+    if (request.method === 'POST' || !isRedirect(answer.status)) return answer
+    answer.body.destroy()
+    const next = redirectTarget(passed, answer.headers.location)
+    if (next.origin !== url.origin) headers = withoutAuthorization(headers)
+    passed.push(next)
+    url = next
+  }
+}
+
+function withoutAuthorization(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => name.toLowerCase() !== 'authorization'),
+  )
+}

@@ -1,0 +1,182 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { homedir } from 'node:os'
+import type { Readable } from 'node:stream'
+import type { Got } from 'got'
+import { keelsonError, KeelsonError } from '../errors.ts'
+import { abortedError, unlessAborted } from '../util/abort.ts'
+import { VERSION } from '../util/version.ts'
+import { connectionTo, type Connection } from './agents.ts'
+import { tlsSettings } from './certificates.ts'
+import { connectionFailure } from './failure.ts'
+import { registryName } from './hosts.ts'
+import type { RegistryOptions, RegistryTimeouts } from './options.ts'
+import { parseProxy, proxyFor } from './proxy.ts'
+
+export interface Request {
+  url: URL
+  method?: 'GET' | 'POST'
+  headers: Record<string, string>
+  body?: string
+  signal?: AbortSignal | undefined
+}
+
+export interface Answer {
+  url: URL
+  status: number
+  headers: IncomingHttpHeaders
+  /** Must be read to its end or destroyed. */
+  body: Readable
+}
+
+export interface TransportSettings {
+  registries: Record<string, RegistryOptions>
+  timeouts: RegistryTimeouts
+  certificateDirectories: readonly string[]
+  env: NodeJS.ProcessEnv
+}
+
+/** Docker's and Podman's, of the system and then of the user. */
+export function defaultCertificateDirectories(home = homedir()): string[] {
+  return [
+    '/etc/docker/certs.d',
+    '/etc/containers/certs.d',
+    `${home}/.config/docker/certs.d`,
+    `${home}/.config/containers/certs.d`,
+  ]
+}
+
+/** Sends single requests: connections, TLS, proxies and timeouts. It neither follows redirects nor tries again. */
+export class Transport {
+  readonly #settings: TransportSettings
+  readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #closing = new AbortController()
+  #got: Promise<Got> | undefined
+
+  constructor(settings: TransportSettings) {
+    this.#settings = settings
+  }
+
+  /**
+   * Resolves when the headers of an answer, whatever its status, are there.
+   *
+   * @throws `KEELSON_REGISTRY_UNREACHABLE` and its kin, `KEELSON_ABORTED`, `KEELSON_CLOSED`.
+   */
+  async send(request: Request): Promise<Answer> {
+    const { url } = request
+    const what = `the request to ${url.host}`
+    const control = new AbortController()
+    const unlink = follow(control, [request.signal, this.#closing.signal])
+    const limit = this.#settings.timeouts.response
+    const deadline = setTimeout(() => control.abort(late(url, limit)), limit)
+    try {
+      const connection = await unlessAborted(this.#connection(url), control.signal, what)
+      this.#got ??= import('got').then((module) => module.default)
+      const stream = this.#open(await this.#got, connection, request, control.signal)
+      const { statusCode, headers } = await answerOf(stream)
+      stream.once('close', unlink)
+      return { url, status: statusCode, headers, body: stream }
+    } catch (error) {
+      unlink()
+      if (control.signal.aborted) throw abortedError(control.signal, what)
+      throw KeelsonError.is(error) ? error : connectionFailure(error, url)
+    } finally {
+      clearTimeout(deadline)
+    }
+  }
+
+  /** Ends every request and connection. Later requests fail with `KEELSON_CLOSED`. */
+  async close(): Promise<void> {
+    this.#closing.abort(keelsonError('KEELSON_CLOSED', 'the registry client is closed'))
+    const connections = [...this.#connections.values()]
+    this.#connections.clear()
+    for (const connection of await Promise.allSettled(connections)) {
+      if (connection.status === 'fulfilled') connection.value.close()
+    }
+  }
+
+  #open(got: Got, connection: Connection, request: Request, signal: AbortSignal): GotStream {
+    const { connect } = this.#settings.timeouts
+    return got.stream({
+      url: request.url,
+      method: request.method ?? 'GET',
+      headers: {
+        // A compressed body would have neither the size nor the digest that was announced.
+        'accept-encoding': 'identity',
+        'user-agent': `keelson/${VERSION}`,
+        ...request.headers,
+      },
+      ...(request.body !== undefined && { body: request.body }),
+      ...(connection.request !== undefined && { request: connection.request }),
+      agent: connection.agent,
+      signal,
+      timeout: { lookup: connect, connect, secureConnect: connect },
+      // Its own would begin a stream again from the start, and take credentials along.
+      retry: { limit: 0 },
+      followRedirect: false,
+      decompress: false,
+      throwHttpErrors: false,
+    })
+  }
+
+  #connection(url: URL): Promise<Connection> {
+    let connection = this.#connections.get(url.origin)
+    if (connection === undefined) {
+      connection = this.#connect(url)
+      this.#connections.set(url.origin, connection)
+      // A mistake in the configuration can be corrected while the program runs.
+      connection.catch(() => this.#connections.delete(url.origin))
+    }
+    return connection
+  }
+
+  async #connect(url: URL): Promise<Connection> {
+    const { registries, env, certificateDirectories } = this.#settings
+    const name = registryName(url.host)
+    const options = registries[name]
+    const tls = await tlsSettings(name, options, certificateDirectories)
+    const proxy =
+      options?.proxy === undefined
+        ? proxyFor(url, env)
+        : options.proxy === false
+          ? undefined
+          : parseProxy(options.proxy, `the option proxy of the registry ${name}`)
+    return connectionTo(url, tls, proxy)
+  }
+}
+
+type GotStream = ReturnType<Got['stream']>
+
+function answerOf(
+  stream: GotStream,
+): Promise<{ statusCode: number; headers: IncomingHttpHeaders }> {
+  return new Promise((resolve, reject) => {
+    stream.once('response', resolve)
+    // Stays for good: an error that comes while nobody reads must not end the process. Readers see it still.
+    stream.on('error', reject)
+  })
+}
+
+/** Lets `control` follow other signals until the function that comes back is called. */
+function follow(control: AbortController, signals: (AbortSignal | undefined)[]): () => void {
+  const undo: (() => void)[] = []
+  for (const signal of signals) {
+    if (signal === undefined) continue
+    const abort = () => control.abort(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    undo.push(() => signal.removeEventListener('abort', abort))
+  }
+  return () => undo.forEach((each) => each())
+}
+
+function late(url: URL, limit: number): KeelsonError {
+  return keelsonError(
+    'KEELSON_REGISTRY_UNREACHABLE',
+    `${url.host} did not answer within ${limit} ms`,
+    {
+      hint: 'check the network, and any proxy between here and the registry',
+      registry: url.host,
+      timeout: limit,
+    },
+  )
+}
