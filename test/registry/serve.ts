@@ -1,0 +1,48 @@
+import http from 'node:http'
+import https from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { once } from 'node:events'
+import { onTestFinished } from 'vitest'
+
+export interface Served {
+  /** `127.0.0.1:port` */
+  host: string
+  /** `METHOD path` of every request, in order. */
+  requests: string[]
+  headers: http.IncomingHttpHeaders[]
+}
+
+interface ServeOptions {
+  tls?: https.ServerOptions
+  address?: string
+}
+
+/** A real HTTP(S) server on loopback with one behaviour, closed when the test ends. */
+export async function serve(
+  handler: (request: http.IncomingMessage, answer: http.ServerResponse, served: Served) => void,
+  { tls, address = '127.0.0.1' }: ServeOptions = {},
+): Promise<Served> {
+  const listener = (request: http.IncomingMessage, answer: http.ServerResponse) => {
+    served.requests.push(`${request.method} ${request.url}`)
+    served.headers.push(request.headers)
+    handler(request, answer, served)
+  }
+  const server = tls === undefined ? http.createServer(listener) : https.createServer(tls, listener)
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.once('close', () => sockets.delete(socket))
+  })
+  server.on('tlsClientError', () => {})
+  server.listen(0, address)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const served: Served = { host: `${address}:${port}`, requests: [], headers: [] }
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  })
+  return served
+}
