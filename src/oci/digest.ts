@@ -20,15 +20,19 @@ export function parseDigest(text: string): Digest {
   const algorithm = text.slice(0, Math.max(colon, 0))
   const encoded = text.slice(colon + 1)
   if (algorithm !== 'sha256' && algorithm !== 'sha512') {
-    throw keelsonError('KEELSON_INVALID_DIGEST', `not a known digest: "${printable(text, 160)}"`, {
-      hint: 'a digest is "sha256:" and 64, or "sha512:" and 128, lower-case hexadecimal digits',
-    })
+    throw keelsonError(
+      'KEELSON_INVALID_DIGEST',
+      `"${printable(text, 160)}" is not a digest that is known here.`,
+      {
+        hint: 'A digest is "sha256:" and 64, or "sha512:" and 128, lower-case hexadecimal digits.',
+      },
+    )
   }
   const length = HEX_LENGTH[algorithm]
   if (encoded.length !== length || !/^[0-9a-f]+$/.test(encoded)) {
     throw keelsonError(
       'KEELSON_INVALID_DIGEST',
-      `a ${algorithm} digest has ${length} lower-case hexadecimal digits, not "${printable(encoded, 140)}"`,
+      `A ${algorithm} digest has ${length} lower-case hexadecimal digits, not "${printable(encoded, 140)}".`,
     )
   }
   return `${algorithm}:${encoded}`

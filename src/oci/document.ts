@@ -114,8 +114,11 @@ export class DocumentNode {
     problem: string,
     facts: { hint?: string; cause?: unknown },
   ): KeelsonError {
-    const where = this.#path === '' ? '' : `${printable(this.#path)} `
-    return keelsonError(code, `${this.#what}: ${where}${problem}`, { ...facts, path: this.#path })
+    const where = this.#path === '' ? '' : `'s ${printable(this.#path)}`
+    return keelsonError(code, `The ${this.#what}${where} ${problem}.`, {
+      ...facts,
+      path: this.#path,
+    })
   }
 
   #expected(kind: string): KeelsonError {

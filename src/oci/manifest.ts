@@ -83,9 +83,9 @@ export function imageLayers(manifest: Manifest): Layer[] {
     const what = printable(manifest.artifactType ?? manifest.config.mediaType)
     throw keelsonError(
       'KEELSON_MANIFEST_UNSUPPORTED',
-      `this is not a container image but ${what}`,
+      `This is not a container image but ${what}.`,
       {
-        hint: 'charts, signatures and other artifacts cannot be run; check the name',
+        hint: 'Charts, signatures and other artifacts cannot be run; check the name.',
       },
     )
   }
@@ -155,7 +155,7 @@ function refuseSchema1(root: DocumentNode, mediaType: string | undefined): void 
     (root.has('fsLayers') && root.has('history'))
   ) {
     throw root.unsupported('uses the retired Docker schema 1', {
-      hint: 'push the image again with a current tool, or convert it with "skopeo copy --format oci"',
+      hint: 'Push the image again with a current tool, or convert it with "skopeo copy --format oci".',
     })
   }
 }

@@ -70,11 +70,15 @@ export function layerCompression(mediaType: string): Compression {
   }
   const name = printable(mediaType)
   if (/[+.]encrypted\b/.test(mediaType)) {
-    throw keelsonError('KEELSON_MANIFEST_UNSUPPORTED', `a layer is encrypted (${name})`, {
-      hint: 'decrypt the image first, for example with "skopeo copy --decryption-key"',
+    throw keelsonError('KEELSON_MANIFEST_UNSUPPORTED', `A layer is encrypted (${name}).`, {
+      hint: 'Decrypt the image first, for example with "skopeo copy --decryption-key".',
     })
   }
-  throw keelsonError('KEELSON_MANIFEST_UNSUPPORTED', `a layer has the unknown media type ${name}`, {
-    hint: 'layers are tar archives: plain, gzip or zstd',
-  })
+  throw keelsonError(
+    'KEELSON_MANIFEST_UNSUPPORTED',
+    `A layer has the unknown media type ${name}.`,
+    {
+      hint: 'Layers are tar archives: plain, gzip or zstd.',
+    },
+  )
 }

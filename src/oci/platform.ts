@@ -29,16 +29,16 @@ const WORD = /^[A-Za-z0-9_.-]+$/
 export function parsePlatform(text: string): Platform {
   const parts = text.split('/')
   if (parts.length > 3 || !parts.every((part) => WORD.test(part))) {
-    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${printable(text)}" is not a platform`, {
-      hint: 'write os/architecture[/variant], for example linux/amd64 or linux/arm64/v8',
+    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${printable(text)}" is not a platform.`, {
+      hint: 'Write os/architecture[/variant], for example linux/amd64 or linux/arm64/v8.',
     })
   }
   const [first = '', second, variant] = parts
   const os = second === undefined ? 'linux' : first
   const architecture = second ?? first
   if (second === undefined && ['linux', 'windows', 'darwin', 'freebsd'].includes(first)) {
-    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${first}" names no architecture`, {
-      hint: `write for example ${first}/amd64`,
+    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${first}" names no architecture.`, {
+      hint: `Write for example ${first}/amd64.`,
     })
   }
   return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) })
@@ -210,11 +210,11 @@ function platformNotFound(index: Index, wanted: Platform): Error {
       platform === undefined ? [] : [printable(formatPlatform(platform), 60)],
     )
   const name = formatPlatform(wanted)
-  return keelsonError('KEELSON_PLATFORM_NOT_FOUND', `the image is not made for ${name}`, {
+  return keelsonError('KEELSON_PLATFORM_NOT_FOUND', `The image is not made for ${name}.`, {
     hint:
       available.length === 0
-        ? 'its index names no platform at all'
-        : `it is there for ${available.slice(0, 20).join(', ')}: choose one with the option platform`,
+        ? 'Its index names no platform at all.'
+        : `It is there for ${available.slice(0, 20).join(', ')}: choose one with the option platform.`,
     platform: name,
     available,
   })

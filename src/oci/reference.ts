@@ -101,7 +101,7 @@ export function parseReference(text: string): Reference {
     throw invalid(
       text,
       'it begins with a URL scheme',
-      'leave the scheme out: host[:port]/name[:tag]',
+      'Leave the scheme out: host[:port]/name[:tag].',
     )
   }
   if (IDENTIFIER.test(text)) {
@@ -120,7 +120,7 @@ export function parseReference(text: string): Reference {
     throw invalid(
       text,
       'its tag is malformed',
-      'a tag has 1 to 128 letters, digits, "_", "." and "-", and begins with neither "." nor "-"',
+      'A tag has 1 to 128 letters, digits, "_", "." and "-", and begins with neither "." nor "-".',
     )
   }
   const bare = tag === undefined && digest === undefined
@@ -158,14 +158,14 @@ function checkRepository(text: string, repository: string): void {
     throw invalid(
       text,
       'its repository has upper-case letters',
-      'write the repository in lower case',
+      'Write the repository in lower case.',
     )
   }
   if (!repository.split('/').every((component) => PATH_COMPONENT.test(component))) {
     throw invalid(
       text,
       'its repository is malformed',
-      'each part between slashes has a-z and 0-9, joined by ".", "_", "__" or dashes',
+      'Each part between slashes has a-z and 0-9, joined by ".", "_", "__" or dashes.',
     )
   }
 }
@@ -173,7 +173,7 @@ function checkRepository(text: string, repository: string): void {
 function invalid(text: string, why: string, hint?: string): Error {
   return keelsonError(
     'KEELSON_INVALID_REFERENCE',
-    `"${printable(text)}" is not an image reference: ${why}`,
-    { hint: hint ?? 'write [host[:port]/]name[:tag][@digest], for example alpine:3.22' },
+    `"${printable(text)}" is not an image reference: ${why}.`,
+    { hint: hint ?? 'Write [host[:port]/]name[:tag][@digest], for example alpine:3.22.' },
   )
 }

@@ -33,12 +33,12 @@ export async function resolveManifest(
     indexes.push({ descriptor, index: document })
     const next = selectPlatform(document, wanted)
     if (indexes.some((passed) => passed.descriptor.digest === next.digest)) {
-      throw keelsonError('KEELSON_MANIFEST_INVALID', 'an image index points to itself')
+      throw keelsonError('KEELSON_MANIFEST_INVALID', 'An image index points to itself.')
     }
     if (indexes.length >= MAX_DEPTH) {
       throw keelsonError(
         'KEELSON_MANIFEST_INVALID',
-        `image indexes are nested more than ${MAX_DEPTH} deep`,
+        `Image indexes are nested more than ${MAX_DEPTH} deep.`,
       )
     }
     descriptor = next

@@ -89,16 +89,16 @@ export function contentLength(answer: Answer): number | undefined {
 export function cutFailure(answer: Answer): KeelsonError {
   return keelsonError(
     'KEELSON_REGISTRY_UNREACHABLE',
-    `the registry ${answer.url.host} ended its answer early`,
-    { hint: 'check the network', registry: answer.url.host, transient: true },
+    `The registry ${answer.url.host} ended its answer early.`,
+    { hint: 'Check the network.', registry: answer.url.host, transient: true },
   )
 }
 
 function stallFailure(answer: Answer, stall: number): KeelsonError {
   return keelsonError(
     'KEELSON_REGISTRY_UNREACHABLE',
-    `the registry ${answer.url.host} sent nothing for ${stall} ms`,
-    { hint: 'check the network', registry: answer.url.host, timeout: stall, transient: true },
+    `The registry ${answer.url.host} sent nothing for ${stall} ms.`,
+    { hint: 'Check the network.', registry: answer.url.host, timeout: stall, transient: true },
   )
 }
 

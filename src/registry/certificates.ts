@@ -26,7 +26,10 @@ export async function tlsSettings(
   directories: readonly string[],
 ): Promise<TlsSettings> {
   if ((options?.cert === undefined) !== (options?.key === undefined)) {
-    throw keelsonError('KEELSON_INVALID_OPTION', `registry ${name}: cert and key need each other`)
+    throw keelsonError(
+      'KEELSON_INVALID_OPTION',
+      `The options cert and key of the registry ${name} need each other.`,
+    )
   }
   const authorities: (string | Buffer)[] = options?.ca === undefined ? [] : [options.ca]
   let client =
@@ -66,8 +69,8 @@ async function readDirectory(directory: string): Promise<Certificates> {
   } catch (cause) {
     // ENOENT of the directory is the usual case; of a key it is a mistake worth saying.
     if (isMissing(cause, directory)) return found
-    throw keelsonError('KEELSON_CREDENTIALS', `cannot read the certificates in ${directory}`, {
-      hint: 'each NAME.cert needs a NAME.key beside it, readable by this user',
+    throw keelsonError('KEELSON_CREDENTIALS', `The certificates in ${directory} cannot be read.`, {
+      hint: 'Each NAME.cert needs a NAME.key beside it, readable by this user.',
       cause,
     })
   }

@@ -125,7 +125,7 @@ export class RegistryClient {
     if (!Number.isSafeInteger(position) || position < 0 || position > size) {
       throw keelsonError(
         'KEELSON_INVALID_OPTION',
-        `a blob of ${size} bytes has no offset ${position}`,
+        `A blob of ${size} bytes has no offset ${position}.`,
       )
     }
     throwIfAborted(signal, `downloading ${digest}`)
@@ -252,9 +252,9 @@ function verify(bytes: Buffer, wanted: Digest | undefined, endpoint: Endpoint): 
   if (wanted !== undefined && digest !== wanted) {
     throw keelsonError(
       'KEELSON_DIGEST_MISMATCH',
-      `the registry ${endpoint.host} sent a manifest with another digest than ${wanted}`,
+      `The registry ${endpoint.host} sent a manifest with another digest than ${wanted}.`,
       {
-        hint: 'the image is damaged there, or something on the way changes it',
+        hint: 'The image is damaged there, or something on the way changes it.',
         registry: endpoint.host,
         expected: wanted,
         actual: digest,

@@ -20,9 +20,9 @@ export async function askCredentialHelper(
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
     throw keelsonError(
       'KEELSON_CREDENTIALS',
-      `"${printable(name)}" is no name of a credential helper`,
+      `"${printable(name)}" is no name of a credential helper.`,
       {
-        hint: 'in credsStore and credHelpers stands only what follows "docker-credential-"',
+        hint: 'In credsStore and credHelpers stands only what follows "docker-credential-".',
       },
     )
   }
@@ -102,8 +102,8 @@ function runHelper(
 }
 
 function failed(program: string, problem: string, cause?: unknown): KeelsonError {
-  return keelsonError('KEELSON_CREDENTIALS', `the credential helper ${program} ${problem}`, {
-    hint: 'install it, or remove it from credsStore and credHelpers of the Docker configuration',
+  return keelsonError('KEELSON_CREDENTIALS', `The credential helper ${program} ${problem}.`, {
+    hint: 'Install it, or remove it from credsStore and credHelpers of the Docker configuration.',
     cause,
   })
 }

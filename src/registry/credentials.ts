@@ -169,16 +169,16 @@ async function readIfThere(path: string): Promise<string | undefined> {
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw keelsonError('KEELSON_CREDENTIALS', `cannot read ${path}`, {
-      hint: 'make the file readable for this user, or point DOCKER_CONFIG elsewhere',
+    throw keelsonError('KEELSON_CREDENTIALS', `The file ${path} cannot be read.`, {
+      hint: 'Make the file readable for this user, or point DOCKER_CONFIG elsewhere.',
       cause,
     })
   }
 }
 
 function unusable(origin: string, problem: string): KeelsonError {
-  return keelsonError('KEELSON_CREDENTIALS', `${origin} ${problem}`, {
-    hint: 'correct it, or log in again with "docker login"',
+  return keelsonError('KEELSON_CREDENTIALS', `The configuration ${origin} ${problem}.`, {
+    hint: 'Correct it, or log in again with "docker login".',
   })
 }
 

@@ -138,9 +138,9 @@ function sizeFailure(
   const registry = answer.url.host
   return keelsonError(
     'KEELSON_SIZE_MISMATCH',
-    `blob ${blob.digest} ${what} at the registry ${registry} but must have ${blob.size}`,
+    `The blob ${blob.digest} ${what} at the registry ${registry}, but must have ${blob.size}.`,
     {
-      hint: 'the image is damaged there, or something on the way changes it',
+      hint: 'The image is damaged there, or something on the way changes it.',
       registry,
       digest: blob.digest,
       size: blob.size,

@@ -15,9 +15,9 @@ export function connectionFailure(error: unknown, url: URL): KeelsonError {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return keelsonError(
       'KEELSON_REGISTRY_UNREACHABLE',
-      `the name of the registry ${registry} does not resolve`,
+      `The name of the registry ${registry} does not resolve.`,
       {
-        hint: 'check the spelling and the network; a name without dot or port is looked for on docker.io',
+        hint: 'Check the spelling and the network.',
         cause: error,
         registry,
         transient: code === 'EAI_AGAIN',
@@ -27,9 +27,9 @@ export function connectionFailure(error: unknown, url: URL): KeelsonError {
   if (CERTIFICATE_CODES.has(code) || /^(?:CERT_|ERR_TLS_CERT)/.test(code)) {
     return keelsonError(
       'KEELSON_REGISTRY_UNTRUSTED',
-      `the certificate of the registry ${registry} cannot be verified (${code})`,
+      `The certificate of the registry ${registry} cannot be verified (${code}).`,
       {
-        hint: `give its authority as registries: { '${registry}': { ca } } or in /etc/docker/certs.d/${registry}/ca.crt`,
+        hint: `Give its authority as registries: { '${registry}': { ca } } or in /etc/docker/certs.d/${registry}/ca.crt.`,
         cause: error,
         registry,
       },
@@ -38,9 +38,9 @@ export function connectionFailure(error: unknown, url: URL): KeelsonError {
   if (/^(?:EPROTO$|ERR_SSL_)/.test(code)) {
     return keelsonError(
       'KEELSON_REGISTRY_UNREACHABLE',
-      `no TLS connection with the registry ${registry} (${code})`,
+      `There is no TLS connection with the registry ${registry} (${code}).`,
       {
-        hint: `if it speaks plain HTTP, say registries: { '${registry}': { insecure: true } }`,
+        hint: `If it speaks plain HTTP, say registries: { '${registry}': { insecure: true } }.`,
         cause: error,
         registry,
       },
@@ -49,15 +49,15 @@ export function connectionFailure(error: unknown, url: URL): KeelsonError {
   if (code.startsWith('HPE_')) {
     return keelsonError(
       'KEELSON_REGISTRY_PROTOCOL',
-      `the registry ${registry} does not speak HTTP (${code})`,
+      `The registry ${registry} does not speak HTTP (${code}).`,
       { cause: error, registry },
     )
   }
   return keelsonError(
     'KEELSON_REGISTRY_UNREACHABLE',
-    `the registry ${registry} ${CONNECTION_WORDS[code] ?? `cannot be reached (${code})`}`,
+    `The registry ${registry} ${CONNECTION_WORDS[code] ?? `cannot be reached (${code})`}.`,
     {
-      hint: 'check that it runs and that the network and any proxy allow the connection',
+      hint: 'Check that it runs and that the network and any proxy allow the connection.',
       cause: error,
       registry,
       // A refused connection stays refused for a person's typing error; a download that had begun tries again all the same.
@@ -96,33 +96,33 @@ export function statusFailure(
   const registry = answer.url.host
   const detail = registryMessage(body)
   const facts = { registry, httpStatus: status, ...(detail && { detail }) }
-  const because = detail === '' ? '' : `: ${detail}`
+  const because = detail === '' ? '.' : `: ${detail.replace(/[.!]*$/, '')}.`
   const fail = (code: ErrorCode, message: string, more: Record<string, unknown> = {}) =>
     keelsonError(code, message, { ...facts, ...more })
 
   if (status === 401) {
     return fail(
       'KEELSON_REGISTRY_UNAUTHORIZED',
-      `the registry ${registry} wants other credentials for ${subject.name}${because}`,
+      `The registry ${registry} wants other credentials for ${subject.name}${because}`,
       {
-        hint: `check the name; if the image is private, log in ("docker login ${registry}") or pass auth`,
+        hint: `Check the name; if the image is private, log in ("docker login ${registry}") or pass auth.`,
       },
     )
   }
   if (status === 403) {
     return fail(
       'KEELSON_REGISTRY_FORBIDDEN',
-      `the registry ${registry} denies access to ${subject.name}${because}`,
-      { hint: 'the credentials are known but not allowed to pull this' },
+      `The registry ${registry} denies access to ${subject.name}${because}`,
+      { hint: 'The credentials are known but not allowed to pull this.' },
     )
   }
   if (status === 404 && subject.kind !== 'token') return notFound(subject, registry, fail)
   if (status === 429) {
     return fail(
       'KEELSON_REGISTRY_RATE_LIMITED',
-      `the registry ${registry} limits the rate of requests${because}`,
+      `The registry ${registry} limits the rate of requests${because}`,
       {
-        hint: 'wait, log in for a higher limit, or use a mirror',
+        hint: 'Wait, log in for a higher limit, or use a mirror.',
         transient: true,
         ...retryAfter(answer),
       },
@@ -131,9 +131,9 @@ export function statusFailure(
   if (status === 408 || status >= 500) {
     return fail(
       'KEELSON_REGISTRY_UNAVAILABLE',
-      `the registry ${registry} failed with status ${status}${because}`,
+      `The registry ${registry} failed with status ${status}${because}`,
       {
-        hint: 'try again later, or use a mirror',
+        hint: 'Try again later, or use a mirror.',
         transient: status !== 501 && status !== 505,
         ...retryAfter(answer),
       },
@@ -141,7 +141,7 @@ export function statusFailure(
   }
   return fail(
     'KEELSON_REGISTRY_PROTOCOL',
-    `the registry ${registry} answers ${subject.name} with status ${status}${because}`,
+    `The registry ${registry} answers ${subject.name} with status ${status}${because}`,
   )
 }
 
@@ -151,11 +151,11 @@ function notFound(
   fail: (code: ErrorCode, message: string, more: Record<string, unknown>) => KeelsonError,
 ): KeelsonError {
   return subject.kind === 'manifest'
-    ? fail('KEELSON_IMAGE_NOT_FOUND', `the registry ${registry} has no image ${subject.name}`, {
-        hint: 'check the repository and the tag',
+    ? fail('KEELSON_IMAGE_NOT_FOUND', `The registry ${registry} has no image ${subject.name}.`, {
+        hint: 'Check the repository and the tag.',
       })
-    : fail('KEELSON_BLOB_NOT_FOUND', `the registry ${registry} has no blob ${subject.name}`, {
-        hint: 'the image is incomplete there; push it again',
+    : fail('KEELSON_BLOB_NOT_FOUND', `The registry ${registry} has no blob ${subject.name}.`, {
+        hint: 'The image is incomplete there; push it again.',
       })
 }
 
@@ -201,7 +201,7 @@ export function protocolFailure(
   problem: string,
   facts: Record<string, unknown> = {},
 ): KeelsonError {
-  return keelsonError('KEELSON_REGISTRY_PROTOCOL', `the registry ${registry} ${problem}`, {
+  return keelsonError('KEELSON_REGISTRY_PROTOCOL', `The registry ${registry} ${problem}.`, {
     registry,
     ...facts,
   })

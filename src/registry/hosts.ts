@@ -51,8 +51,8 @@ function mirrorEndpoint(text: string, registries: Record<string, RegistryOptions
     )?.groups
   const host = groups?.['host']
   if (host === undefined || !URL.canParse(`https://${host}`)) {
-    throw keelsonError('KEELSON_INVALID_OPTION', `"${printable(text)}" is not a mirror`, {
-      hint: 'write [http[s]://]host[:port][/prefix]; credentials go into the options of the host',
+    throw keelsonError('KEELSON_INVALID_OPTION', `"${printable(text)}" is not a mirror.`, {
+      hint: 'Write [http[s]://]host[:port][/prefix]; credentials go into the options of the host.',
     })
   }
   const name = registryName(host)

@@ -24,8 +24,8 @@ export function parseProxy(text: string, source: string): URL {
   const url = URL.canParse(full) ? new URL(full) : undefined
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     // The text is not shown: it may hold a password.
-    throw keelsonError('KEELSON_INVALID_OPTION', `${source} does not hold a usable proxy`, {
-      hint: 'write http://host:port or https://host:port; SOCKS proxies are not supported',
+    throw keelsonError('KEELSON_INVALID_OPTION', `${source} does not hold a usable proxy.`, {
+      hint: 'Write http://host:port or https://host:port; SOCKS proxies are not supported.',
     })
   }
   return url

@@ -42,7 +42,7 @@ export function isDowngrade(from: URL, to: URL): boolean {
 
 function refused(how: string, from: URL | undefined): KeelsonError {
   const host = from?.host ?? ''
-  return keelsonError('KEELSON_REGISTRY_PROTOCOL', `the registry ${host} redirects ${how}`, {
+  return keelsonError('KEELSON_REGISTRY_PROTOCOL', `The registry ${host} redirects ${how}.`, {
     registry: host,
   })
 }

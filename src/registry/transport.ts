@@ -86,7 +86,7 @@ export class Transport {
 
   /** Ends every request and connection. Later requests fail with `KEELSON_CLOSED`. */
   async close(): Promise<void> {
-    this.#closing.abort(keelsonError('KEELSON_CLOSED', 'the registry client is closed'))
+    this.#closing.abort(keelsonError('KEELSON_CLOSED', 'The registry client is closed.'))
     const connections = [...this.#connections.values()]
     this.#connections.clear()
     for (const connection of await Promise.allSettled(connections)) {
@@ -139,7 +139,7 @@ export class Transport {
         ? proxyFor(url, env)
         : options.proxy === false
           ? undefined
-          : parseProxy(options.proxy, `the option proxy of the registry ${name}`)
+          : parseProxy(options.proxy, `The option proxy of the registry ${name}`)
     return connectionTo(url, tls, proxy)
   }
 }
@@ -172,9 +172,9 @@ function follow(control: AbortController, signals: (AbortSignal | undefined)[]):
 function late(url: URL, limit: number): KeelsonError {
   return keelsonError(
     'KEELSON_REGISTRY_UNREACHABLE',
-    `${url.host} did not answer within ${limit} ms`,
+    `The server ${url.host} did not answer within ${limit} ms.`,
     {
-      hint: 'check the network, and any proxy between here and the registry',
+      hint: 'Check the network, and any proxy between here and the registry.',
       registry: url.host,
       timeout: limit,
     },

@@ -10,10 +10,10 @@ export function abortedError(signal: AbortSignal, what: string): KeelsonError {
   if (KeelsonError.is(reason)) return reason
   const timedOut = reason instanceof DOMException && reason.name === 'TimeoutError'
   return timedOut
-    ? keelsonError('KEELSON_TIMEOUT', `${what} took longer than the caller's timeout`, {
+    ? keelsonError('KEELSON_TIMEOUT', `${sentence(what)} took longer than the caller allowed.`, {
         cause: reason,
       })
-    : keelsonError('KEELSON_ABORTED', `${what} was aborted`, { cause: reason })
+    : keelsonError('KEELSON_ABORTED', `${sentence(what)} was aborted.`, { cause: reason })
 }
 
 /** @internal */
@@ -44,4 +44,8 @@ export async function unlessAborted<T>(
   } finally {
     if (leave !== undefined) signal.removeEventListener('abort', leave)
   }
+}
+
+function sentence(what: string): string {
+  return what.slice(0, 1).toUpperCase() + what.slice(1)
 }
