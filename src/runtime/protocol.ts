@@ -114,6 +114,7 @@ export interface Operations {
   'tree.copy': [{ from: string; to: string }, { bytes: number }]
   'tree.remove': [{ paths: string[] }, object]
   'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
+  'tree.sync': [{ path: string }, object]
   'fs.read': [
     { rootfs: RootfsMount[]; paths: string[]; limit: number },
     { files: ({ data: string } | { errno: string })[] },

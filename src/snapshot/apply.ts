@@ -1,0 +1,76 @@
+import { keelsonError, type KeelsonError } from '../errors.ts'
+import { helperFailure } from '../runtime/launcher.ts'
+import type { Helper, LayerApplied, LayerFormat } from '../runtime/protocol.ts'
+import { storageError } from '../store/errno.ts'
+import type { LayerSource, UnpackOptions } from './snapshotter.ts'
+
+/**
+ * What a layer may grow to before it is taken for a bomb. Real layers stay far below: the largest published ones (models,
+ * data sets) have some tens of gigabytes, Debian as a whole about a million files.
+ */
+const LIMITS = { bytes: 256 * 1024 ** 3, entries: 10_000_000, ratio: 1000 } as const
+
+/** How this host wants layers written. */
+export interface ApplyFormat {
+  format: LayerFormat
+  /** An ordinary user cannot make device nodes. */
+  devices: 'create' | 'skip'
+}
+
+/** Has the helper unpack a layer into `target` and proves its diff id. */
+export async function applyLayer(
+  helper: Helper,
+  layer: LayerSource,
+  target: string,
+  { format, devices }: ApplyFormat,
+  { signal, onProgress }: UnpackOptions,
+): Promise<LayerApplied> {
+  const { source, size, follow, compression } = layer
+  const applied = await helper
+    .request(
+      'layer.apply',
+      { source, size, follow, compression, target, format, devices, limits: LIMITS },
+      { signal, onProgress: ({ read }) => read !== undefined && onProgress?.(read) },
+    )
+    .catch((error: unknown) => {
+      throw layerError(error, layer, target)
+    })
+  if (applied.diffId !== layer.diffId) {
+    throw keelsonError(
+      'KEELSON_DIGEST_MISMATCH',
+      `A layer unpacks to something else than the image's configuration says.`,
+      {
+        expected: layer.diffId,
+        actual: applied.diffId,
+        hint: 'The image was pushed broken, or is a forgery; ask who pushed it.',
+      },
+    )
+  }
+  return applied
+}
+
+function layerError(error: unknown, layer: LayerSource, target: string): KeelsonError {
+  const failure = helperFailure(error)
+  const what = [failure?.step, failure?.detail].filter(Boolean).join(': ')
+  if (failure?.kind === 'layer-invalid') {
+    return keelsonError('KEELSON_LAYER_INVALID', `A layer of the image is malformed: ${what}.`, {
+      cause: error,
+      diffId: layer.diffId,
+      path: failure.path,
+      hint: 'The image was pushed broken, or is made to do harm; ask who pushed it.',
+    })
+  }
+  if (failure?.kind === 'layer-limit') {
+    return keelsonError(
+      'KEELSON_LAYER_LIMIT',
+      `A layer of the image grows beyond what is allowed: ${what}.`,
+      {
+        cause: error,
+        diffId: layer.diffId,
+        limits: LIMITS,
+        hint: 'Its bytes expand like a bomb; do not use the image unless you know who made it.',
+      },
+    )
+  }
+  return storageError(error, 'unpack a layer into', target)
+}

@@ -1,0 +1,121 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Digest } from '../oci/digest.ts'
+import type { Helper, RootfsMount } from '../runtime/protocol.ts'
+import { converting } from '../store/errno.ts'
+import { acquireLock } from '../store/lock.ts'
+import { applyLayer, type ApplyFormat } from './apply.ts'
+import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import { SnapshotTree } from './tree.ts'
+import { WritableLayers } from './writable.ts'
+
+/**
+ * A whole tree a snapshot, for hosts without a usable overlayfs: each begins as a copy of the one below (sharing its blocks where the
+ * file system has reflinks), and each container gets a copy of its own.
+ */
+export class CopySnapshotter implements Snapshotter {
+  readonly name = 'copy'
+  readonly #helper: Helper
+  readonly #tree: SnapshotTree
+  readonly #writable: WritableLayers
+  readonly #apply: ApplyFormat
+
+  private constructor(
+    helper: Helper,
+    tree: SnapshotTree,
+    writable: WritableLayers,
+    rootless: boolean,
+  ) {
+    this.#helper = helper
+    this.#tree = tree
+    this.#writable = writable
+    this.#apply = { format: 'plain', devices: rootless ? 'skip' : 'create' }
+  }
+
+  /** @param directory of this driver alone */
+  static async open(
+    directory: string,
+    helper: Helper,
+    options: { rootless: boolean },
+  ): Promise<CopySnapshotter> {
+    const tree = await SnapshotTree.open(directory, helper)
+    const writable = await WritableLayers.open(join(directory, 'writable'), helper)
+    return new CopySnapshotter(helper, tree, writable, options.rootless)
+  }
+
+  has(chainId: Digest): Promise<boolean> {
+    return this.#tree.has(chainId)
+  }
+
+  async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
+    const { chainId, parents } = layer
+    await this.#tree.make(chainId, parents, options.signal, async (stage) => {
+      await layer.parentsReady
+      await this.#copy(parents, stage.fs, options.signal)
+      await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
+      await stage.publish()
+    })
+  }
+
+  async prepare(id: string, chain: readonly Digest[]): Promise<PreparedRootfs> {
+    const directory = join(this.#writable.path, id)
+    const source = join(directory, 'fs')
+    await converting('create', directory, () => mkdir(directory, { mode: 0o700 }))
+    try {
+      const top = chain.at(-1)
+      // Only while it is copied: the container does not need the layers.
+      await using _ =
+        top === undefined
+          ? undefined
+          : await acquireLock(this.#helper, this.#tree.lock(top), 'shared')
+      await this.#copy(chain, source, undefined)
+    } catch (error) {
+      await this.#tree.removeTrees([directory])
+      throw error
+    }
+    return { rootfs: [{ type: 'bind', source }], remove: [directory], locks: [] }
+  }
+
+  view(chain: readonly Digest[]): RootfsMount[] {
+    const top = chain.at(-1)
+    const source = top === undefined ? this.#tree.empty : this.#tree.fs(top)
+    return [{ type: 'bind', source, readonly: true }]
+  }
+
+  inUse(chainId: Digest): Promise<boolean> {
+    return this.#tree.inUse(chainId)
+  }
+
+  list(): Promise<{ chainId: Digest; parents: readonly Digest[] }[]> {
+    return this.#tree.list()
+  }
+
+  remove(chainId: Digest): Promise<boolean> {
+    return this.#tree.remove(chainId)
+  }
+
+  sweep(): Promise<void> {
+    return this.#tree.sweep()
+  }
+
+  settle(chain: readonly Digest[]): Promise<void> {
+    return this.#tree.settle(chain)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writable[Symbol.asyncDispose]()
+  }
+
+  /** The tree of the topmost of `chain`, or an empty one, at `to`. */
+  async #copy(
+    chain: readonly Digest[],
+    to: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const top = chain.at(-1)
+    await converting('create', to, async () => {
+      if (top === undefined) await mkdir(to, { mode: 0o755 })
+      else await this.#helper.request('tree.copy', { from: this.#tree.fs(top), to }, { signal })
+    })
+  }
+}

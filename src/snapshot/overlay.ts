@@ -1,0 +1,187 @@
+import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Digest } from '../oci/digest.ts'
+import type { Helper, RootfsMount } from '../runtime/protocol.ts'
+import { converting, storageError } from '../store/errno.ts'
+import { applyLayer, type ApplyFormat } from './apply.ts'
+import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import { SnapshotTree } from './tree.ts'
+import { WritableLayers } from './writable.ts'
+
+export interface OverlayOptions {
+  /** Run as an ordinary user: xattrs of overlay live in `user.`, device nodes cannot be made. */
+  rootless: boolean
+  /** Options of the mount of a writable layer, e.g. `volatile`. */
+  mountOptions: readonly string[]
+}
+
+interface RootDirectory {
+  mode: number
+  uid: number
+  gid: number
+}
+
+/**
+ * A directory a layer, stacked by overlayfs. Layers do not need one another to be unpacked, so all unpack at once; only
+ * what a layer implies without saying (the attributes of a parent directory, a hard link to a file below) waits for those below.
+ */
+export class OverlaySnapshotter implements Snapshotter {
+  readonly name = 'overlay'
+  readonly #helper: Helper
+  readonly #tree: SnapshotTree
+  readonly #writable: WritableLayers
+  readonly #apply: ApplyFormat
+  readonly #view: string[]
+  readonly #mount: string[]
+  /** Snapshots never change, so neither does what their root directory is like. */
+  readonly #roots = new Map<Digest, RootDirectory>()
+
+  private constructor(
+    helper: Helper,
+    tree: SnapshotTree,
+    writable: WritableLayers,
+    options: OverlayOptions,
+  ) {
+    this.#helper = helper
+    this.#tree = tree
+    this.#writable = writable
+    this.#apply = options.rootless
+      ? { format: 'overlay-userxattr', devices: 'skip' }
+      : { format: 'overlay', devices: 'create' }
+    this.#view = options.rootless ? ['userxattr'] : []
+    this.#mount = [...this.#view, ...options.mountOptions]
+  }
+
+  /** @param directory of this driver alone, on a file system that overlay can have its upper directory on */
+  static async open(
+    directory: string,
+    helper: Helper,
+    options: OverlayOptions,
+  ): Promise<OverlaySnapshotter> {
+    const tree = await SnapshotTree.open(directory, helper)
+    const writable = await WritableLayers.open(join(directory, 'writable'), helper)
+    return new OverlaySnapshotter(helper, tree, writable, options)
+  }
+
+  has(chainId: Digest): Promise<boolean> {
+    return this.#tree.has(chainId)
+  }
+
+  async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
+    const { chainId, parents } = layer
+    await this.#tree.make(chainId, parents, options.signal, async (stage) => {
+      await converting('create', stage.fs, () => mkdir(stage.fs, { mode: 0o755 }))
+      const applied = await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
+      const { inherited, links } = applied
+      if (parents.length > 0 && inherited.length + links.length > 0) {
+        await layer.parentsReady
+        await this.#inherit(stage.fs, parents, inherited, links, options.signal)
+      }
+      await stage.publish()
+    })
+  }
+
+  async prepare(id: string, chain: readonly Digest[]): Promise<PreparedRootfs> {
+    const directory = join(this.#writable.path, id)
+    const upper = join(directory, 'upper')
+    const work = join(directory, 'work')
+    try {
+      // Synchronous, on the way of every run: three of these take less time than one turn of the event loop.
+      mkdirSync(directory, { mode: 0o700 })
+      mkdirSync(work, { mode: 0o700 })
+      mkdirSync(upper, { mode: 0o755 })
+    } catch (error) {
+      throw storageError(error, 'create', directory)
+    }
+    await this.#likeTop(upper, chain)
+    const top = chain.at(-1)
+    return {
+      rootfs: [{ type: 'overlay', lower: this.#lower(chain), upper, work, options: this.#mount }],
+      remove: [directory],
+      locks: top === undefined ? [] : [{ path: this.#tree.lock(top), mode: 'shared' }],
+    }
+  }
+
+  view(chain: readonly Digest[]): RootfsMount[] {
+    const [first = this.#tree.empty, ...more] = this.#lower(chain)
+    // Overlay wants two directories at least when none is writable.
+    if (more.length === 0) return [{ type: 'bind', source: first, readonly: true }]
+    return [{ type: 'overlay', lower: [first, ...more], options: this.#view }]
+  }
+
+  inUse(chainId: Digest): Promise<boolean> {
+    return this.#tree.inUse(chainId)
+  }
+
+  list(): Promise<{ chainId: Digest; parents: readonly Digest[] }[]> {
+    return this.#tree.list()
+  }
+
+  remove(chainId: Digest): Promise<boolean> {
+    return this.#tree.remove(chainId)
+  }
+
+  sweep(): Promise<void> {
+    return this.#tree.sweep()
+  }
+
+  settle(chain: readonly Digest[]): Promise<void> {
+    return this.#tree.settle(chain)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writable[Symbol.asyncDispose]()
+  }
+
+  /** Topmost first. */
+  #lower(chain: readonly Digest[]): string[] {
+    if (chain.length === 0) return [this.#tree.empty]
+    return chain.map((chainId) => this.#tree.fs(chainId)).toReversed()
+  }
+
+  /** The root of an overlay has the attributes of its uppermost directory. */
+  async #likeTop(upper: string, chain: readonly Digest[]): Promise<void> {
+    const root = this.#root(chain)
+    const made = statSync(upper)
+    if (made.uid === root.uid && made.gid === root.gid) {
+      if (made.mode !== root.mode) chmodSync(upper, root.mode & 0o7777)
+    } else if (process.geteuid?.() === 0) {
+      chownSync(upper, root.uid, root.gid)
+      chmodSync(upper, root.mode & 0o7777)
+    } else {
+      // A subordinate id: only the helper, in its user namespace, can give files to it.
+      await this.#inherit(upper, chain, [Buffer.from('.').toString('base64')], [], undefined)
+    }
+  }
+
+  #root(chain: readonly Digest[]): RootDirectory {
+    const top = chain.at(-1)
+    const known = top === undefined ? undefined : this.#roots.get(top)
+    if (known !== undefined) return known
+    const path = top === undefined ? this.#tree.empty : this.#tree.fs(top)
+    try {
+      const { mode, uid, gid } = statSync(path)
+      if (top !== undefined) this.#roots.set(top, { mode, uid, gid })
+      return { mode, uid, gid }
+    } catch (error) {
+      throw storageError(error, 'read', path)
+    }
+  }
+
+  async #inherit(
+    target: string,
+    parents: readonly Digest[],
+    inherited: string[],
+    links: [string, string][],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    await converting('unpack a layer into', target, () =>
+      this.#helper.request(
+        'layer.inherit',
+        { target, parents: this.#lower(parents), inherited, links },
+        { signal },
+      ),
+    )
+  }
+}
