@@ -30,3 +30,15 @@ export const DEBIAN_PACKAGES = {
   // what the speed of a pull is compared with
   curl: '/usr/bin/curl',
 }
+
+/** What the tests on other machines need: a guest like the users' machines, and a helper for arm64. */
+export const MACHINE_PACKAGES = {
+  // scripts/vm: the guest's image is made and started by these
+  mmdebstrap: '/usr/bin/mmdebstrap',
+  e2fsprogs: '/usr/sbin/mke2fs',
+  'qemu-system-x86': '/usr/bin/qemu-system-x86_64',
+  // the helper for arm64: linked here, and tried under an emulated processor
+  'gcc-aarch64-linux-gnu': '/usr/bin/aarch64-linux-gnu-gcc',
+  'libc6-dev-arm64-cross': '/usr/aarch64-linux-gnu/include/stdio.h',
+  'qemu-user-static': '/usr/bin/qemu-aarch64-static',
+}
