@@ -1,0 +1,7 @@
+/**
+ * `keelson/registry`: an OCI registry in this process, for tests and tools.
+ * @module
+ */
+export { Registry, type RegistryOptions, type RegistryRequest } from './registry.ts'
+export type { Credentials, TokenOptions } from './authorization.ts'
+export type { Fault } from './fault.ts'
