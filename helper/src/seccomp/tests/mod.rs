@@ -9,7 +9,6 @@ mod table;
 use libc::sock_filter;
 
 use super::abi::{Abi, Architecture, X32_BIT};
-use super::rules;
 use super::spec::{Action, Seccomp};
 use interpreter::{Call, run};
 
