@@ -142,7 +142,12 @@ function splitRegistry(text: string): [registry: string, rest: string] {
 
 function checkRegistry(text: string, registry: string): void {
   const groups = DOMAIN.exec(registry)?.groups
-  if (groups === undefined) throw invalid(text, 'its registry is not a host name or address')
+  // The grammar has names that no URL can hold, such as one whose last label is a number but that is no address.
+  if (
+    groups === undefined ||
+    (groups['ipv6'] === undefined && !URL.canParse(`http://${registry.replace(/:.*/, '')}`))
+  )
+    throw invalid(text, 'its registry is not a host name or address')
   const { ipv6, port } = groups
   if (ipv6 !== undefined && !isIPv6(ipv6)) throw invalid(text, 'its IPv6 address is malformed')
   if (port !== undefined && (port.length > 5 || Number(port) > 65_535 || Number(port) === 0)) {
