@@ -84,6 +84,7 @@ export const ERRORS = {
   KEELSON_IMAGE_NOT_FOUND: { class: NotFoundError, status: 404 },
   KEELSON_PLATFORM_NOT_FOUND: { class: NotFoundError, status: 404 },
   KEELSON_BLOB_NOT_FOUND: { class: NotFoundError, status: 404 },
+  KEELSON_IMAGE_AMBIGUOUS: { class: InvalidError, status: 400 },
   KEELSON_IMAGE_IN_USE: { class: ConflictError, status: 409 },
   KEELSON_NAME_IN_USE: { class: ConflictError, status: 409 },
 

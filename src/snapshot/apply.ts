@@ -1,7 +1,9 @@
+import { availableParallelism } from 'node:os'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/launcher.ts'
 import type { Helper, LayerApplied, LayerFormat } from '../runtime/protocol.ts'
 import { storageError } from '../store/errno.ts'
+import { Semaphore } from '../util/semaphore.ts'
 import type { LayerSource, UnpackOptions } from './snapshotter.ts'
 
 /**
@@ -15,23 +17,29 @@ export interface ApplyFormat {
   format: LayerFormat
   /** An ordinary user cannot make device nodes. */
   devices: 'create' | 'skip'
+  /** Each unpacking is a process with several threads. */
+  places: Semaphore
 }
+
+/** Twice as many layers at once as there are processors: half of them wait for the network or the disk. */
+export const unpackPlaces = () => new Semaphore(2 * availableParallelism())
 
 /** Has the helper unpack a layer into `target` and proves its diff id. */
 export async function applyLayer(
   helper: Helper,
   layer: LayerSource,
   target: string,
-  { format, devices }: ApplyFormat,
+  { format, devices, places }: ApplyFormat,
   { signal, onProgress }: UnpackOptions,
 ): Promise<LayerApplied> {
   const { source, size, follow, compression } = layer
-  const applied = await helper
-    .request(
-      'layer.apply',
-      { source, size, follow, compression, target, format, devices, limits: LIMITS },
-      { signal, onProgress: ({ read }) => read !== undefined && onProgress?.(read) },
-    )
+  const limits = LIMITS
+  const request = { source, size, follow, compression, target, format, devices, limits }
+  const onRead = ({ read }: { read?: number }) => {
+    if (read !== undefined) onProgress?.(read)
+  }
+  const applied = await places
+    .run(() => helper.request('layer.apply', request, { signal, onProgress: onRead }), signal)
     .catch((error: unknown) => {
       throw layerError(error, layer, target)
     })

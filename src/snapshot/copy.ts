@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import { converting } from '../store/errno.ts'
 import { acquireLock } from '../store/lock.ts'
-import { applyLayer, type ApplyFormat } from './apply.ts'
+import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
 import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
@@ -29,7 +29,7 @@ export class CopySnapshotter implements Snapshotter {
     this.#helper = helper
     this.#tree = tree
     this.#writable = writable
-    this.#apply = { format: 'plain', devices: rootless ? 'skip' : 'create' }
+    this.#apply = { format: 'plain', devices: rootless ? 'skip' : 'create', places: unpackPlaces() }
   }
 
   /** @param directory of this driver alone */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import { converting, storageError } from '../store/errno.ts'
-import { applyLayer, type ApplyFormat } from './apply.ts'
+import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
 import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
@@ -47,8 +47,8 @@ export class OverlaySnapshotter implements Snapshotter {
     this.#tree = tree
     this.#writable = writable
     this.#apply = options.rootless
-      ? { format: 'overlay-userxattr', devices: 'skip' }
-      : { format: 'overlay', devices: 'create' }
+      ? { format: 'overlay-userxattr', devices: 'skip', places: unpackPlaces() }
+      : { format: 'overlay', devices: 'create', places: unpackPlaces() }
     this.#view = options.rootless ? ['userxattr'] : []
     this.#mount = [...this.#view, ...options.mountOptions]
   }

@@ -20,7 +20,7 @@ export interface IngestOptions {
   signal?: AbortSignal | undefined
   /** Bytes of the blob that are here, those of an earlier attempt included. */
   onProgress?: (bytes: number) => void
-  /** Called once when the growing file may be read, with its path; not called when the blob is here already. */
+  /** Called once when the growing file has something to read, with its path; not called when the blob is here already. */
   onPartial?: (path: string) => void
   /** Called when all bytes are here and are about to be proved and put on the disk. */
   onVerify?: () => void
@@ -103,7 +103,7 @@ export class ContentStore {
     const digest = digestOf(data, wanted === undefined ? 'sha256' : digestAlgorithm(wanted))
     if (wanted !== undefined && wanted !== digest) throw digestMismatch(wanted, digest)
     const descriptor = { mediaType, digest, size: data.length }
-    if ((await this.size(digest)) === data.length) return descriptor
+    if (await this.verify(descriptor)) return descriptor
     const temporary = join(
       this.layout.ingest,
       `${randomBytes(8).toString('hex')}${TEMPORARY_SUFFIX}`,
@@ -180,13 +180,18 @@ export class ContentStore {
     await using partial = await Partial.open(this.layout.partial(digest), descriptor, signal)
     const resumed = partial.size
     try {
-      onProgress?.(partial.size)
-      onPartial?.(partial.path)
+      let begun = false
+      const report = () => {
+        onProgress?.(partial.size)
+        if (!begun && (partial.size > 0 || size === 0)) onPartial?.(partial.path)
+        begun ||= partial.size > 0
+      }
+      report()
       if (partial.size < size) {
         for await (const bytes of source(partial.size)) {
           throwIfAborted(signal, 'The download')
           await partial.append(bytes)
-          onProgress?.(partial.size)
+          report()
         }
       }
       throwIfAborted(signal, 'The download')

@@ -28,6 +28,7 @@ interface LoadedIndex {
   identity: string
   entries: readonly IndexEntry[]
   byName: ReadonlyMap<string, Descriptor>
+  byDigest: ReadonlyMap<Digest, readonly string[]>
   annotations?: Record<string, string>
 }
 
@@ -57,6 +58,12 @@ export class Names {
   async get(name: string): Promise<Descriptor | undefined> {
     const index = this.#current() ?? (await this.#load())
     return index.byName.get(name)
+  }
+
+  /** All names of a manifest. */
+  async namesOf(digest: Digest): Promise<readonly string[]> {
+    const index = this.#current() ?? (await this.#load())
+    return index.byDigest.get(digest) ?? []
   }
 
   /** Every image, named or not; one with several names once for each. */
@@ -200,8 +207,21 @@ function indexOf(
   annotations: Record<string, string> | undefined,
 ): LoadedIndex {
   const byName = new Map<string, Descriptor>()
-  for (const { name, descriptor } of entries) if (name !== undefined) byName.set(name, descriptor)
-  return { identity, entries, byName, ...(annotations === undefined ? {} : { annotations }) }
+  const byDigest = new Map<Digest, string[]>()
+  for (const { name, descriptor } of entries) {
+    if (name === undefined) continue
+    byName.set(name, descriptor)
+    const names = byDigest.get(descriptor.digest)
+    if (names === undefined) byDigest.set(descriptor.digest, [name])
+    else names.push(name)
+  }
+  return {
+    identity,
+    entries,
+    byName,
+    byDigest,
+    ...(annotations === undefined ? {} : { annotations }),
+  }
 }
 
 /** Other tools may write `alpine:3`; a lone word (`latest`, umoci's habit) names no repository and stays as it is. */

@@ -1,0 +1,376 @@
+import { keelsonError, type KeelsonError } from '../errors.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import { isIndexMediaType } from '../oci/media-types.ts'
+import {
+  hostPlatform,
+  normalizePlatform,
+  parsePlatform,
+  platformRuns,
+  type Platform,
+} from '../oci/platform.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
+import type { RegistryAuth } from '../registry/options.ts'
+import type { Helper } from '../runtime/protocol.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import type { ContentStore } from '../store/content.ts'
+import { sweep, type Swept } from '../store/gc.ts'
+import { SOURCE_DIGEST, type IndexEntry } from '../store/names.ts'
+import { printable } from '../util/printable.ts'
+import { Documents, isContentError, type ImageDocuments } from './documents.ts'
+import { Image, type ImageOwner, type RemovedImage, type RemoveImageOptions } from './image.ts'
+import { findById, matches, type ImageFilter } from './find.ts'
+import { LayerFetcher, type Registry } from './layers.ts'
+import type { PullProgress } from './progress.ts'
+import { describe, nameOf, pullImage, unpackImage, type PullContext } from './pull.ts'
+
+/** When to ask the registry. */
+export type PullPolicy = 'missing' | 'always' | 'never'
+
+export interface PullOptions {
+  /** Default: this host's. `linux/arm64/v8` or its parts. */
+  platform?: string | Platform
+  /** `missing` (default): only when the store does not have it. `always`: see whether the name moved. `never`: not at all. */
+  policy?: PullPolicy
+  /** Default: what the engine's `registries` and Docker's and Podman's files know for the host. */
+  auth?: RegistryAuth
+  /** Hears each step of each layer. */
+  onProgress?: (progress: PullProgress) => void
+  signal?: AbortSignal
+}
+
+export interface PruneOptions {
+  /** Also images that have a name, when no container was made from them. Default false: only those without. */
+  all?: boolean
+  signal?: AbortSignal
+}
+
+/** What a prune removed. */
+export interface PrunedImages {
+  images: { id: Digest; digest: Digest; references: string[] }[]
+  /** Content that nothing needed any more. */
+  blobs: Digest[]
+  snapshots: Digest[]
+  /** Bytes of blobs and half blobs. */
+  bytes: number
+}
+
+export interface ImagesOptions {
+  store: ContentStore
+  snapshotter: Snapshotter
+  registry: Registry
+  helper: Helper
+  /** Default: this host's. */
+  platform?: Platform
+  /** Manifests that containers were made from, by any process: asked when something is to be removed. */
+  containers?: () => Promise<readonly { container: string; image: Descriptor }[]>
+}
+
+/** Snapshots are put on the disk some time after they were made, when the kernel has written most of them by itself. */
+const SETTLE_MS = 30_000
+
+/**
+ * The images of an engine: `engine.images`. They are files under the engine's root, shared by all engines on that root.
+ */
+export class Images implements ImageOwner {
+  readonly #store: ContentStore
+  readonly #snapshotter: Snapshotter
+  readonly #helper: Helper
+  readonly #documents: Documents
+  readonly #context: PullContext
+  readonly #platform: Platform
+  readonly #containers: NonNullable<ImagesOptions['containers']>
+  readonly #unsettled = new Set<Digest>()
+  #settling: NodeJS.Timeout | undefined
+
+  /** @internal */
+  constructor(options: ImagesOptions) {
+    const { store, snapshotter, registry, helper } = options
+    this.#store = store
+    this.#snapshotter = snapshotter
+    this.#helper = helper
+    this.#documents = new Documents(store)
+    this.#platform = options.platform ?? hostPlatform()
+    this.#containers = options.containers ?? (async () => [])
+    this.#context = {
+      store,
+      snapshotter,
+      registry,
+      documents: this.#documents,
+      layers: new LayerFetcher(store, snapshotter, registry),
+    }
+  }
+
+  /**
+   * Makes an image ready to run: fetched if need be, verified, unpacked. Layers download and unpack at once; pulls that want the same
+   * layer, in this process or another, share the work.
+   *
+   * An abort leaves nothing but half blobs that the next pull resumes. The name is given only when everything stands.
+   *
+   * @param reference `alpine`, `docker.io/library/alpine:3.22`, `host:5000/app@sha256:...`
+   * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_IMAGE_NOT_FOUND`, `KEELSON_PLATFORM_NOT_FOUND`,
+   * `KEELSON_REGISTRY_*`, `KEELSON_DIGEST_MISMATCH`, `KEELSON_SIZE_MISMATCH`, `KEELSON_MANIFEST_*`, `KEELSON_LAYER_*`,
+   * `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.pull('docker.io/library/alpine:3.22', {
+   *   onProgress: ({ layer, status, current, total }) => console.log(layer, status, current, total),
+   *   signal: AbortSignal.timeout(60_000),
+   * })
+   * ```
+   */
+  async pull(reference: string | Reference, options: PullOptions = {}): Promise<Image> {
+    const wanted = typeof reference === 'string' ? parseReference(reference) : reference
+    const platform = this.#wantedPlatform(options.platform)
+    const policy = checkPolicy(options.policy ?? 'missing')
+    const request = { ...options, reference: wanted, platform }
+    const held = policy === 'always' ? undefined : await this.#held(wanted, platform)
+    if (held === undefined && policy === 'never') {
+      throw notFound(wanted.familiar(), 'Pull it first, or use policy "missing".')
+    }
+    const image = held ?? (await pullImage(this.#context, request))
+    const top = image.chain.at(-1)
+    if (top !== undefined && !(await this.#snapshotter.has(top))) {
+      await unpackImage(this.#context, image, request, request)
+    }
+    this.#settleLater(image.chain)
+    return this.#wrap(image)
+  }
+
+  /**
+   * An image of the store, by name, by id or digest, or by the first digits of its id.
+   *
+   * @throws `KEELSON_IMAGE_NOT_FOUND`; `KEELSON_IMAGE_AMBIGUOUS` when several ids begin so; `KEELSON_INVALID_REFERENCE`
+   */
+  async get(refOrId: string): Promise<Image> {
+    let unnamed: unknown
+    try {
+      const named = await this.#named(parseReference(refOrId))
+      if (named !== undefined) {
+        return await this.#wrap(await this.#documents.image(named, this.#platform))
+      }
+    } catch (error) {
+      // An id's first digits may be no possible name (64 of them are not): that matters only if no id begins so.
+      if (!ID_PREFIX.test(refOrId)) throw error
+      unnamed = error
+    }
+    const image = ID_PREFIX.test(refOrId) ? findById(await this.#all(), refOrId) : undefined
+    if (image !== undefined) return image
+    throw notFound(refOrId, 'engine.images.list() shows what is there.', unnamed)
+  }
+
+  /** The images of the store, newest first. What is in the layout but is no whole image is left out. */
+  async list(filter: ImageFilter = {}): Promise<Image[]> {
+    const images = await this.#all()
+    return images
+      .filter((image) => matches(image, filter))
+      .sort((a, b) => (b.created?.getTime() ?? 0) - (a.created?.getTime() ?? 0))
+  }
+
+  /**
+   * Removes images that nothing uses, and all content that no image and no container needs: what failed pulls left, too. Waits for pulls that
+   * are running, in any process.
+   */
+  async prune(options: PruneOptions = {}): Promise<PrunedImages> {
+    const { all = false, signal } = options
+    const used = new Set((await this.#containers()).map(({ image }) => image.digest))
+    const images = (await this.#all()).filter(
+      (image) => !used.has(image.digest) && (all || image.references.length === 0),
+    )
+    await this.#store.names.forget(
+      images.map((image) => image.digest),
+      { signal },
+    )
+    const swept = await this.#sweep({ partials: 'all', wait: true, signal })
+    return {
+      images: images.map(({ id, digest, references }) => ({
+        id,
+        digest,
+        references: [...references],
+      })),
+      blobs: swept?.blobs ?? [],
+      snapshots: swept?.snapshots ?? [],
+      bytes: swept?.bytes ?? 0,
+    }
+  }
+
+  /** @internal use {@link Image.tag} */
+  async tag(image: Image, reference: string): Promise<Image> {
+    const wanted = parseReference(reference)
+    if (wanted.digest !== undefined) {
+      throw keelsonError(
+        'KEELSON_INVALID_REFERENCE',
+        `"${reference}" names an image by digest, which cannot be given to another.`,
+        { hint: 'Use a name with a tag.' },
+      )
+    }
+    await using _ = await this.#store.lease()
+    const [entry] = await this.#entriesOf(image)
+    if (entry === undefined) throw notFound(image.id, 'It was removed meanwhile: pull it again.')
+    const documents = await this.#documents.image(image.descriptor, image.platform)
+    const source = entry.descriptor.annotations?.[SOURCE_DIGEST]
+    await this.#store.names.set([nameOf(wanted)], describe(documents, source))
+    return await this.#again(image)
+  }
+
+  /** @internal use {@link Image.untag} */
+  async untag(image: Image, reference: string): Promise<Image> {
+    const name = nameOf(parseReference(reference))
+    const entries = await this.#entriesOf(image)
+    if (!entries.some((entry) => entry.name === name)) {
+      throw notFound(reference, 'The image does not have that name; image.references lists them.')
+    }
+    await this.#store.names.unset([name])
+    return await this.#again(image)
+  }
+
+  /** @internal use {@link Image.remove} */
+  async remove(image: Image, options: RemoveImageOptions): Promise<RemovedImage> {
+    const { force = false, signal } = options
+    if (!force) await this.#refuseUsed(image)
+    const entries = await this.#entriesOf(image)
+    await this.#store.names.forget(
+      entries.map(({ descriptor }) => descriptor.digest),
+      { signal },
+    )
+    const swept = await this.#sweep({ partials: 'old', wait: false, signal })
+    return {
+      untagged: entries.flatMap(({ name }) => name ?? []),
+      deleted: swept?.blobs ?? [],
+      bytes: swept?.bytes ?? 0,
+    }
+  }
+
+  /** The image that the store has under this name, if it is whole and runs on that platform. */
+  async #held(reference: Reference, platform: Platform): Promise<ImageDocuments | undefined> {
+    const descriptor = await this.#named(reference)
+    if (descriptor === undefined) return undefined
+    const image = await this.#readable(descriptor, platform)
+    return image !== undefined && platformRuns(image.config, platform) ? image : undefined
+  }
+
+  /** By name; by digest also an image that was pulled by tag and had that digest then. */
+  async #named(reference: Reference): Promise<Descriptor | undefined> {
+    const { names } = this.#store
+    const descriptor = await names.get(nameOf(reference))
+    const { digest } = reference
+    if (descriptor !== undefined || digest === undefined) return descriptor
+    const tagged = `${reference.name}:`
+    const entry = (await names.entries()).find(
+      (each) =>
+        each.name?.startsWith(tagged) === true &&
+        (each.descriptor.digest === digest ||
+          each.descriptor.annotations?.[SOURCE_DIGEST] === digest),
+    )
+    return entry?.descriptor
+  }
+
+  /** Every whole image of the layout, once, with all its names. */
+  async #all(): Promise<Image[]> {
+    const images = new Map<Digest, { documents: ImageDocuments; names: string[] }>()
+    for (const { descriptor, name } of await this.#store.names.entries()) {
+      const documents = await this.#readable(descriptor, this.#platform)
+      if (documents === undefined) continue
+      const { digest } = documents.descriptor
+      const image = images.get(digest) ?? { documents, names: [] }
+      if (name !== undefined) image.names.push(name)
+      images.set(digest, image)
+    }
+    return [...images.values()].map(({ documents, names }) => new Image(documents, names, this))
+  }
+
+  /** Of what another tool put into the layout not everything is an image, or whole. */
+  async #readable(descriptor: Descriptor, platform: Platform): Promise<ImageDocuments | undefined> {
+    try {
+      return await this.#documents.image(descriptor, platform)
+    } catch (error) {
+      if (isContentError(error)) return undefined
+      throw error
+    }
+  }
+
+  async #wrap(documents: ImageDocuments): Promise<Image> {
+    return new Image(documents, await this.#store.names.namesOf(documents.descriptor.digest), this)
+  }
+
+  async #again(image: Image): Promise<Image> {
+    return await this.#wrap(await this.#documents.image(image.descriptor, image.platform))
+  }
+
+  /** The index entries that lead to an image: its own, and indexes that another tool listed. */
+  async #entriesOf(image: Image): Promise<IndexEntry[]> {
+    const found: IndexEntry[] = []
+    for (const entry of await this.#store.names.entries()) {
+      const { digest, mediaType } = entry.descriptor
+      const leads = isIndexMediaType(mediaType)
+        ? (await this.#readable(entry.descriptor, this.#platform))?.descriptor.digest
+        : digest
+      if (leads === image.digest) found.push(entry)
+    }
+    return found
+  }
+
+  async #refuseUsed(image: Image): Promise<void> {
+    const users = (await this.#containers()).filter((each) => each.image.digest === image.digest)
+    if (users.length === 0) return
+    const containers = users.map((each) => each.container)
+    throw keelsonError(
+      'KEELSON_IMAGE_IN_USE',
+      `The image ${image.references[0] ?? image.id} is used by ${containers.length} containers.`,
+      { containers, hint: 'Remove them first, or remove the image with { force: true }.' },
+    )
+  }
+
+  async #sweep(options: {
+    partials: 'old' | 'all'
+    wait: boolean
+    signal: AbortSignal | undefined
+  }): Promise<Swept | undefined> {
+    return await sweep(this.#store, this.#helper, {
+      ...options,
+      expand: (descriptor) => this.#documents.reach(descriptor),
+      snapshots: this.#snapshotter,
+      held: async () => (await this.#containers()).map(({ image }) => image),
+    })
+  }
+
+  #wantedPlatform(platform: string | Platform | undefined): Platform {
+    if (platform === undefined) return this.#platform
+    return typeof platform === 'string' ? parsePlatform(platform) : normalizePlatform(platform)
+  }
+
+  /** The timer keeps nobody alive: what a short program does not settle, the next one or the next boot does. */
+  #settleLater(chain: readonly Digest[]): void {
+    for (const chainId of chain) this.#unsettled.add(chainId)
+    if (this.#settling !== undefined) return
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined
+      const chains = [...this.#unsettled]
+      this.#unsettled.clear()
+      // It can only fail to save work after a power cut.
+      this.#snapshotter.settle(chains).catch(() => undefined)
+    }, SETTLE_MS)
+    this.#settling.unref()
+  }
+}
+
+const ID_PREFIX = /^(?:sha256:|sha512:)?[0-9a-f]+$/
+
+function notFound(name: string, hint: string, cause?: unknown): KeelsonError {
+  return keelsonError('KEELSON_IMAGE_NOT_FOUND', `There is no image "${printable(name)}" here.`, {
+    hint,
+    reference: name,
+    cause,
+  })
+}
+
+function checkPolicy(policy: PullPolicy): PullPolicy {
+  if (policy === 'missing' || policy === 'always' || policy === 'never') return policy
+  throw keelsonError('KEELSON_INVALID_OPTION', `"${String(policy)}" is not a pull policy.`, {
+    hint: 'It is missing, always or never.',
+  })
+}
