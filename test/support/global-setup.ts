@@ -1,0 +1,13 @@
+import { run } from './process.ts'
+import { root } from './repository.ts'
+
+/**
+ * Before the integration tests: the Debian packages they use, the helper, and `dist/` (which an ordinary user's Node runs). Each does
+ * nothing, quickly, when there is nothing to do.
+ */
+export default async function setup(): Promise<void> {
+  await run(process.execPath, ['scripts/bootstrap.mjs', '--tests'], { cwd: root })
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
+    cwd: root,
+  })
+}
