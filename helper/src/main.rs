@@ -1,7 +1,9 @@
 //! `keelson-helper`: carries out, with system calls, the plans that the TypeScript engine computes.
 
 mod error;
+mod fs;
 mod launch;
+mod layer;
 mod protocol;
 #[allow(dead_code)] // the run loads the filter
 mod seccomp;

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Failure, Result};
+use crate::{fs, layer};
 
 /// Arguments (the whole request), a sink for progress, and the answer. It runs in its own process: it may block, change
 /// directory, enter namespaces, start threads, and leak what ends with the process. `cancel` is a SIGKILL.
@@ -12,7 +13,11 @@ pub type Operation = fn(Value, &mut dyn FnMut(Value)) -> Result<Value>;
 
 pub fn find(op: &str) -> Option<Operation> {
     Some(match op {
-        // One line each: "tree.usage" => |args, _| answer(crate::fs::usage(arguments(args)?)),
+        "layer.apply" => |args, progress| answer(layer::apply(&arguments(args)?, progress)),
+        "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
+        "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
+        "tree.remove" => |args, _| answer(fs::remove(&arguments(args)?)),
+        "tree.usage" => |args, _| answer(fs::usage(&arguments(args)?)),
         _ => return None,
     })
 }

@@ -1,0 +1,12 @@
+//! Whole trees and single files, always by descriptor: no path of a container is ever resolved by name alone.
+
+mod copy;
+mod descent;
+pub mod errno;
+pub mod node;
+pub mod remove;
+mod usage;
+
+pub use copy::{copy, copy_node};
+pub use remove::remove;
+pub use usage::usage;
