@@ -132,32 +132,31 @@ export class LayerFetcher {
   ): Promise<void> {
     const work = async (flight: AbortSignal, emit: (event: UnpackEvent) => void) => {
       if (await this.#snapshotter.has(task.chainId)) return
-      const { path, follow, blob } = await this.#readable(task.descriptor, origin, flight)
+      const { partial, whole } = await this.#readable(task.descriptor, origin, flight)
       const { descriptor, ...layer } = task
       const unpack = (own: AbortSignal) =>
         this.#snapshotter.unpack(
-          { ...layer, source: path, size: descriptor.size, follow },
+          { ...layer, blob: this.#store.path(descriptor.digest), partial, size: descriptor.size },
           { signal: own, onProgress: (read) => emit({ kind: 'read', read }) },
         )
       // A download that fails ends the unpacking that waits for its bytes.
-      await together(flight, [() => blob, unpack])
+      await together(flight, [() => whole, unpack])
     }
     return this.#unpacks.join(task.chainId, work, { signal, onEvent })
   }
 
-  /** The blob as soon as it, or a growing part of it, can be read. `blob` settles when it is whole. */
+  /** Resolves as soon as the blob, or a growing part of it, can be read. `whole` settles when all of it is here. */
   async #readable(
     descriptor: Descriptor,
     origin: BlobOrigin & { mirrors: boolean },
     signal: AbortSignal,
-  ): Promise<{ path: string; follow: boolean; blob: Promise<void> }> {
-    const partial = deferred<string>()
-    const blob = this.#download(descriptor, origin, signal, (event) => {
-      if (event.kind === 'partial') partial.resolve(event.path)
+  ): Promise<{ partial: string | undefined; whole: Promise<void> }> {
+    const growing = deferred<string>()
+    const whole = this.#download(descriptor, origin, signal, (event) => {
+      if (event.kind === 'partial') growing.resolve(event.path)
     })
-    const growing = await Promise.race([partial.promise, blob.then(() => undefined)])
-    const path = growing ?? this.#store.path(descriptor.digest)
-    return { path, follow: growing !== undefined, blob }
+    const partial = await Promise.race([growing.promise, whole.then(() => undefined)])
+    return { partial, whole }
   }
 
   /**

@@ -84,6 +84,8 @@ export interface LayerApply {
   format: LayerFormat
   limits: { bytes: number; entries: number; ratio: number }
   devices: 'create' | 'skip'
+  /** Owners that the user namespace has no id for: an error (default), or root instead. */
+  owners?: 'keep' | 'squash'
 }
 
 export interface LayerApplied {
@@ -108,7 +110,14 @@ export interface Operations {
   probe: [{ directory: string }, ProbeResult]
   'layer.apply': [LayerApply, LayerApplied]
   'layer.inherit': [
-    { target: string; parents: string[]; inherited: string[]; links: [string, string][] },
+    {
+      target: string
+      /** Topmost first. */
+      parents: string[]
+      inherited: string[]
+      links: [string, string][]
+      format: LayerFormat
+    },
     object,
   ]
   'tree.copy': [{ from: string; to: string }, { bytes: number }]

@@ -17,6 +17,8 @@ export interface ApplyFormat {
   format: LayerFormat
   /** An ordinary user cannot make device nodes. */
   devices: 'create' | 'skip'
+  /** With a single id in the user namespace all files belong to it. */
+  owners: 'keep' | 'squash'
   /** Each unpacking is a process with several threads. */
   places: Semaphore
 }
@@ -29,20 +31,32 @@ export async function applyLayer(
   helper: Helper,
   layer: LayerSource,
   target: string,
-  { format, devices, places }: ApplyFormat,
+  { format, devices, owners, places }: ApplyFormat,
   { signal, onProgress }: UnpackOptions,
 ): Promise<LayerApplied> {
-  const { source, size, follow, compression } = layer
-  const limits = LIMITS
-  const request = { source, size, follow, compression, target, format, devices, limits }
+  const { blob, partial, size, compression } = layer
   const onRead = ({ read }: { read?: number }) => {
     if (read !== undefined) onProgress?.(read)
   }
-  const applied = await places
-    .run(() => helper.request('layer.apply', request, { signal, onProgress: onRead }), signal)
-    .catch((error: unknown) => {
-      throw layerError(error, layer, target)
-    })
+  const apply = (source: string, follow: boolean) =>
+    helper.request(
+      'layer.apply',
+      { source, size, follow, compression, target, format, devices, owners, limits: LIMITS },
+      { signal, onProgress: onRead },
+    )
+  const work = async () => {
+    if (partial === undefined) return await apply(blob, false)
+    try {
+      return await apply(partial, true)
+    } catch (error) {
+      // Whole meanwhile, and under its own name. Nothing was written: the source is opened first.
+      if (isMissing(error, partial)) return await apply(blob, false)
+      throw error
+    }
+  }
+  const applied = await places.run(work, signal).catch((error: unknown) => {
+    throw layerError(error, layer, target)
+  })
   if (applied.diffId !== layer.diffId) {
     throw keelsonError(
       'KEELSON_DIGEST_MISMATCH',
@@ -55,6 +69,11 @@ export async function applyLayer(
     )
   }
   return applied
+}
+
+function isMissing(error: unknown, path: string): boolean {
+  const failure = helperFailure(error)
+  return failure?.errno === 'ENOENT' && failure.path === path
 }
 
 function layerError(error: unknown, layer: LayerSource, target: string): KeelsonError {

@@ -6,8 +6,14 @@ import { converting } from '../store/errno.ts'
 import { acquireLock } from '../store/lock.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
-import { SnapshotTree } from './tree.ts'
+import { makeDirectory, SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
+
+export interface CopyOptions {
+  /** Run as an ordinary user: device nodes cannot be made. */
+  rootless: boolean
+  owners: 'keep' | 'squash'
+}
 
 /**
  * A whole tree a snapshot, for hosts without a usable overlayfs: each begins as a copy of the one below (sharing its blocks where the
@@ -24,23 +30,28 @@ export class CopySnapshotter implements Snapshotter {
     helper: Helper,
     tree: SnapshotTree,
     writable: WritableLayers,
-    rootless: boolean,
+    { rootless, owners }: CopyOptions,
   ) {
     this.#helper = helper
     this.#tree = tree
     this.#writable = writable
-    this.#apply = { format: 'plain', devices: rootless ? 'skip' : 'create', places: unpackPlaces() }
+    this.#apply = {
+      format: 'plain',
+      devices: rootless ? 'skip' : 'create',
+      owners,
+      places: unpackPlaces(),
+    }
   }
 
   /** @param directory of this driver alone */
   static async open(
     directory: string,
     helper: Helper,
-    options: { rootless: boolean },
+    options: CopyOptions,
   ): Promise<CopySnapshotter> {
     const tree = await SnapshotTree.open(directory, helper)
     const writable = await WritableLayers.open(join(directory, 'writable'), helper)
-    return new CopySnapshotter(helper, tree, writable, options.rootless)
+    return new CopySnapshotter(helper, tree, writable, options)
   }
 
   has(chainId: Digest): Promise<boolean> {
@@ -113,9 +124,9 @@ export class CopySnapshotter implements Snapshotter {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const top = chain.at(-1)
-    await converting('create', to, async () => {
-      if (top === undefined) await mkdir(to, { mode: 0o755 })
-      else await this.#helper.request('tree.copy', { from: this.#tree.fs(top), to }, { signal })
-    })
+    if (top === undefined) return await makeDirectory(to)
+    await converting('create', to, () =>
+      this.#helper.request('tree.copy', { from: this.#tree.fs(top), to }, { signal }),
+    )
   }
 }

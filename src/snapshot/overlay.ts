@@ -1,17 +1,17 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import { converting, storageError } from '../store/errno.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
-import { SnapshotTree } from './tree.ts'
+import { makeDirectory, SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
 
 export interface OverlayOptions {
   /** Run as an ordinary user: xattrs of overlay live in `user.`, device nodes cannot be made. */
   rootless: boolean
+  owners: 'keep' | 'squash'
   /** Options of the mount of a writable layer, e.g. `volatile`. */
   mountOptions: readonly string[]
 }
@@ -46,9 +46,12 @@ export class OverlaySnapshotter implements Snapshotter {
     this.#helper = helper
     this.#tree = tree
     this.#writable = writable
-    this.#apply = options.rootless
-      ? { format: 'overlay-userxattr', devices: 'skip', places: unpackPlaces() }
-      : { format: 'overlay', devices: 'create', places: unpackPlaces() }
+    this.#apply = {
+      format: options.rootless ? 'overlay-userxattr' : 'overlay',
+      devices: options.rootless ? 'skip' : 'create',
+      owners: options.owners,
+      places: unpackPlaces(),
+    }
     this.#view = options.rootless ? ['userxattr'] : []
     this.#mount = [...this.#view, ...options.mountOptions]
   }
@@ -71,7 +74,7 @@ export class OverlaySnapshotter implements Snapshotter {
   async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
     const { chainId, parents } = layer
     await this.#tree.make(chainId, parents, options.signal, async (stage) => {
-      await converting('create', stage.fs, () => mkdir(stage.fs, { mode: 0o755 }))
+      await makeDirectory(stage.fs)
       const applied = await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
       const { inherited, links } = applied
       if (parents.length > 0 && inherited.length + links.length > 0) {
@@ -179,7 +182,7 @@ export class OverlaySnapshotter implements Snapshotter {
     await converting('unpack a layer into', target, () =>
       this.#helper.request(
         'layer.inherit',
-        { target, parents: this.#lower(parents), inherited, links },
+        { target, parents: this.#lower(parents), inherited, links, format: this.#apply.format },
         { signal },
       ),
     )

@@ -16,6 +16,8 @@ export interface SnapshotterChoice {
   probe: Pick<ProbeResult, 'overlay' | 'overlayUserxattr'>
   /** The launcher lives in a user namespace. */
   rootless: boolean
+  /** `squash` where its user namespace has a single id: all files of an image then belong to that. */
+  owners?: 'keep' | 'squash'
 }
 
 /**
@@ -24,7 +26,7 @@ export interface SnapshotterChoice {
  * @throws `KEELSON_UNSUPPORTED` when overlay was asked for and cannot be mounted here
  */
 export async function openSnapshotter(choice: SnapshotterChoice): Promise<Snapshotter> {
-  const { root, helper, driver, probe, rootless } = choice
+  const { root, helper, driver, probe, rootless, owners = 'keep' } = choice
   const overlay = rootless ? probe.overlayUserxattr : probe.overlay
   if (driver === 'overlay' && !overlay.ok) {
     throw keelsonError(
@@ -39,10 +41,14 @@ export async function openSnapshotter(choice: SnapshotterChoice): Promise<Snapsh
     )
   }
   if (driver === 'copy' || !overlay.ok) {
-    return await CopySnapshotter.open(join(root, 'snapshots', 'copy'), helper, { rootless })
+    return await CopySnapshotter.open(join(root, 'snapshots', 'copy'), helper, {
+      rootless,
+      owners,
+    })
   }
   return await OverlaySnapshotter.open(join(root, 'snapshots', 'overlay'), helper, {
     rootless,
+    owners,
     mountOptions: overlayHasVolatile(release()) ? ['volatile'] : [],
   })
 }

@@ -10,12 +10,12 @@ export interface LayerSource {
   parents: readonly Digest[]
   /** What the unpacked archive must hash to. */
   diffId: Digest
-  /** The blob, or its growing half when `follow`. */
-  source: string
+  /** The blob, once it is whole. */
+  blob: string
+  /** The growing half of it, for as long as there is one: it becomes `blob` by a rename. */
+  partial?: string | undefined
   /** Bytes of the whole blob. */
   size: number
-  /** The file is still being written: wait for it, up to `size`. */
-  follow: boolean
   compression: Compression
   /** Resolves when the snapshots below stand. A driver that does not need them from the start unpacks meanwhile. */
   parentsReady: Promise<unknown>

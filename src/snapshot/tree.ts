@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestHex, parseDigest, type Digest } from '../oci/digest.ts'
 import { helperFailure } from '../runtime/launcher.ts'
@@ -57,8 +57,8 @@ export class SnapshotTree {
       for (const each of [path, tree.#unpacking, tree.#removed]) {
         await mkdir(each, { recursive: true, mode: 0o700 })
       }
-      await mkdir(tree.empty, { recursive: true, mode: 0o755 })
     })
+    await makeDirectory(tree.empty)
     await tree.#emptyRemoved()
     return tree
   }
@@ -228,6 +228,14 @@ export class SnapshotTree {
     const names = await converting('read', this.#removed, () => readdir(this.#removed))
     if (names.length > 0) await this.removeTrees(names.map((name) => join(this.#removed, name)))
   }
+}
+
+/** A root directory as images that say nothing of it have it, whatever this process's umask is. */
+export async function makeDirectory(path: string): Promise<void> {
+  await converting('create', path, async () => {
+    await mkdir(path, { recursive: true })
+    await chmod(path, 0o755)
+  })
 }
 
 /** Unpacking fails in the helper: what it says of a lock is in the cause. */

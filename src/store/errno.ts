@@ -4,7 +4,8 @@ import { helperFailure } from '../runtime/launcher.ts'
 /** The one place where a failed system call of the storage becomes an error with a code. */
 export function storageError(cause: unknown, doing: string, path: string): KeelsonError {
   const failure = helperFailure(cause)
-  if (KeelsonError.is(cause) && failure === undefined) return cause
+  // What has a code of its own keeps it: an abort, a helper that is gone.
+  if (KeelsonError.is(cause) && failure?.errno === undefined) return cause
   const errno = failure?.errno ?? errnoOf(cause)
   const known = errno === undefined ? undefined : KNOWN[errno]
   const [code, why, hint] = known ?? UNKNOWN

@@ -5,8 +5,10 @@ mod descent;
 pub mod errno;
 pub mod node;
 pub mod remove;
+mod sync;
 mod usage;
 
 pub use copy::{copy, copy_node};
 pub use remove::remove;
+pub use sync::sync;
 pub use usage::usage;

@@ -17,6 +17,7 @@ pub fn find(op: &str) -> Option<Operation> {
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
         "tree.remove" => |args, _| answer(fs::remove(&arguments(args)?)),
+        "tree.sync" => |args, _| answer(fs::sync(&arguments(args)?)),
         "tree.usage" => |args, _| answer(fs::usage(&arguments(args)?)),
         _ => return None,
     })
