@@ -5,6 +5,7 @@ mod fs;
 mod launch;
 mod layer;
 mod protocol;
+mod run;
 #[allow(dead_code)] // the run loads the filter
 mod seccomp;
 mod sys;

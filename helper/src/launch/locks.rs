@@ -10,13 +10,13 @@ use serde::Deserialize;
 
 use crate::error::{Failure, Result, Step};
 
-#[derive(Deserialize, Clone)]
+#[derive(Debug, Deserialize, Clone)]
 pub struct LockFile {
     pub path: PathBuf,
     pub mode: LockMode,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Debug, Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
     Shared,

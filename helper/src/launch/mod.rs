@@ -17,6 +17,8 @@ use crate::error::{Failure, Result, Step};
 use crate::sys;
 use launcher::Launcher;
 
+pub use locks::LockFile;
+
 /// Where Node puts the socket.
 const SOCKET: i32 = 3;
 

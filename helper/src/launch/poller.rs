@@ -12,6 +12,10 @@ pub enum Token {
     Connection,
     Signal,
     Worker(u64),
+    /// The channel of a container that is being started.
+    Channel(u64),
+    /// The end of a container's pid 1.
+    Exit(u64),
 }
 
 pub struct Poller {
@@ -65,6 +69,8 @@ fn data(token: Token) -> EventData {
         Token::Connection => 0,
         Token::Signal => 1,
         Token::Worker(key) => (key << 3) | 2,
+        Token::Channel(key) => (key << 3) | 3,
+        Token::Exit(key) => (key << 3) | 4,
     })
 }
 
@@ -73,6 +79,8 @@ fn token(data: EventData) -> Token {
     match data & 7 {
         0 => Token::Connection,
         1 => Token::Signal,
-        _ => Token::Worker(data >> 3),
+        2 => Token::Worker(data >> 3),
+        3 => Token::Channel(data >> 3),
+        _ => Token::Exit(data >> 3),
     }
 }

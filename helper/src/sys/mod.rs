@@ -1,5 +1,12 @@
 //! System calls. The only module in which `unsafe` may stand, each with its SAFETY reason.
 
+pub mod bpf;
 pub mod close;
+pub mod exec;
+pub mod keyring;
+pub mod mount;
+pub mod namespace;
+pub mod network;
 pub mod process;
+pub mod seccomp;
 pub mod signal;

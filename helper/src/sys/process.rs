@@ -63,3 +63,14 @@ pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is open, was inherited, and by the contract above has no other owner.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Sends a signal, real-time ones included, to the process that `pidfd` stands for.
+pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: libc::c_int) -> Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a descriptor, numbers, and no siginfo.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+    match sent {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Killing everything in a cgroup, however fast it forks.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::{read, write};
+
+/// Sends SIGKILL to every process in these cgroups and below. Does not wait for them to end.
+pub fn kill_all(directories: &[PathBuf]) {
+    // The kernel does it at once (Linux 5.14), and what is being forked meanwhile does not escape.
+    let by_kernel = directories.iter().any(|directory| write(directory, "cgroup.kill", "1").is_ok());
+    if by_kernel {
+        return;
+    }
+    // Frozen, nothing forks any more, and no number is given to somebody else between reading and killing.
+    freeze(directories, true);
+    for directory in directories {
+        kill_tree(directory);
+    }
+    freeze(directories, false);
+}
+
+/// False when there is neither a process nor a cgroup.
+pub fn is_populated(directory: &Path) -> bool {
+    !processes(directory).is_empty() || children(directory).iter().any(|child| is_populated(child))
+}
+
+pub fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn kill_tree(directory: &Path) {
+    for pid in processes(directory) {
+        let _: Result<(), Errno> = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    for child in children(directory) {
+        kill_tree(&child);
+    }
+}
+
+fn processes(directory: &Path) -> Vec<Pid> {
+    let text = read(directory, "cgroup.procs").unwrap_or_default();
+    text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+}
+
+/// v2 and v1 have different files for it; a hierarchy without the freezer has neither.
+fn freeze(directories: &[PathBuf], frozen: bool) {
+    for directory in directories {
+        let _ = write(directory, "cgroup.freeze", if frozen { "1" } else { "0" });
+        let _ = write(directory, "freezer.state", if frozen { "FROZEN" } else { "THAWED" });
+    }
+}

@@ -1,0 +1,228 @@
+//! The container's cgroups: v2, v1, or both at once on a hybrid host.
+
+mod device_program;
+mod devices;
+mod directories;
+mod kill;
+mod oom;
+mod remove;
+mod v1;
+mod v2;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::config::{Cgroups, DeviceRule, Resources};
+use crate::error::{Failure, Result, Step};
+
+pub use kill::kill_all;
+pub use oom::oom_kills;
+pub use remove::remove_all;
+
+/// Directories and what is written in them, computed before anything is touched.
+pub struct CgroupPlan {
+    v2: Option<PathBuf>,
+    v2_writes: Vec<Write>,
+    v1: Vec<Hierarchy>,
+    devices: Option<Vec<DeviceRule>>,
+}
+
+struct Hierarchy {
+    controller: String,
+    directory: PathBuf,
+    writes: Vec<Write>,
+}
+
+/// One value for a file; of several names the first that exists counts (kernels differ).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Write {
+    files: Vec<String>,
+    value: String,
+}
+
+impl CgroupPlan {
+    /// A limit that no given cgroup could carry out is an error, not a silence.
+    pub fn new(cgroups: &Cgroups, mut resources: Resources) -> Result<Self> {
+        let devices = resources.devices.take().map(devices::with_defaults);
+        let mut v1_only = resources;
+        let mut v1 = Vec::new();
+        for (controller, directory) in &cgroups.v1 {
+            let writes = v1::take(controller, &mut v1_only)?;
+            v1.push(Hierarchy {
+                controller: controller.clone(),
+                directory: directory.clone(),
+                writes,
+            });
+        }
+        let mut rest = v1_only;
+        let v2_writes = match &cgroups.v2 {
+            Some(_) => v2::take(&mut rest)?,
+            None => Vec::new(),
+        };
+        if let Some(limit) = unmet(&rest) {
+            return Err(missing(limit));
+        }
+        if devices.is_some() && cgroups.v2.is_none() && !cgroups.v1.contains_key("devices") {
+            return Err(missing("devices"));
+        }
+        Ok(CgroupPlan { v2: cgroups.v2.clone(), v2_writes, v1, devices })
+    }
+
+    /// Every directory, the v2 one first.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let v1 = self.v1.iter().map(|hierarchy| hierarchy.directory.clone());
+        self.v2.iter().cloned().chain(v1).collect()
+    }
+
+    /// Where the memory controller counts.
+    pub fn memory(&self) -> Option<&Path> {
+        let v1 = self.v1.iter().find(|hierarchy| hierarchy.controller == "memory");
+        v1.map(|hierarchy| hierarchy.directory.as_path()).or(self.v2.as_deref())
+    }
+
+    /// Makes the v2 directory, so that a process can be cloned into it.
+    pub fn open_v2(&self) -> Result<Option<OwnedFd>> {
+        let Some(directory) = &self.v2 else {
+            return Ok(None);
+        };
+        directories::make_v2(directory, &self.v2_writes)?;
+        rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .step_at("open a cgroup", directory)
+            .map(Some)
+    }
+
+    /// Sets the limits, and moves `pid` into the v1 hierarchies. It is in the v2 one from its first instruction.
+    pub fn enforce(&self, pid: Pid, v2: Option<&OwnedFd>) -> Result<()> {
+        if let Some(directory) = &self.v2 {
+            apply(directory, &self.v2_writes)?;
+        }
+        let mut v1_devices = false;
+        for hierarchy in &self.v1 {
+            directories::make_v1(&hierarchy.controller, &hierarchy.directory)?;
+            apply(&hierarchy.directory, &hierarchy.writes)?;
+            if let (true, Some(rules)) = (hierarchy.controller == "devices", &self.devices) {
+                v1_devices = true;
+                apply(&hierarchy.directory, &devices::v1_writes(rules))?;
+            }
+            write(&hierarchy.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+        }
+        if let (Some(rules), Some(directory), false) = (&self.devices, v2, v1_devices) {
+            let program = device_program::assemble(&devices::Decision::of(rules));
+            crate::sys::bpf::attach_device_program(directory, &program).step("attach the device program")?;
+        }
+        Ok(())
+    }
+}
+
+impl Write {
+    fn new(file: impl Into<String>, value: impl ToString) -> Self {
+        Write { files: vec![file.into()], value: value.to_string() }
+    }
+
+    fn or(mut self, file: &str) -> Self {
+        self.files.push(file.into());
+        self
+    }
+}
+
+fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
+    for Write { files, value } in writes {
+        let mut outcome = Ok(());
+        for file in files {
+            outcome = write(directory, file, value);
+            let missing = matches!(&outcome, Err(failure) if failure.errno == Some(Errno::NOENT.raw_os_error()));
+            if !missing {
+                break;
+            }
+        }
+        outcome.map_err(|failure| match failure.errno {
+            Some(errno) if errno == Errno::NOENT.raw_os_error() => Failure { kind: Some("limit-unsupported"), ..failure },
+            _ => failure,
+        })?;
+    }
+    Ok(())
+}
+
+/// One value in one write(2), as cgroup files want it.
+fn write(directory: &Path, file: &str, value: &str) -> Result<()> {
+    let path = directory.join(file);
+    let step = || format!("write {file}");
+    let fd = rustix::fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .step_at(step(), &path)?;
+    rustix::io::write(&fd, value.as_bytes())
+        .step_at(step(), &path)
+        .map_err(|failure| failure.detail(value))
+        .map(drop)
+}
+
+fn read(directory: &Path, file: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(directory.join(file))
+}
+
+/// The first limit that is still to be carried out.
+fn unmet(resources: &Resources) -> Option<&'static str> {
+    let Resources { memory, cpu, pids, block_io, hugepage_limits, unified, devices: _ } = resources;
+    [
+        ("memory", memory.limit.is_some() || memory.reservation.is_some() || memory.swap.is_some()),
+        ("memory.swappiness", memory.swappiness.is_some()),
+        ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
+        ("cpu", cpu.shares.is_some() || cpu.quota.is_some() || cpu.period.is_some()),
+        ("cpu", cpu.burst.is_some() || cpu.idle.is_some()),
+        ("cpuset", cpu.cpus.is_some() || cpu.mems.is_some()),
+        ("pids", pids.is_some()),
+        ("blockIO", block_io.weight.is_some() || !block_io.weight_device.is_empty()),
+        (
+            "blockIO",
+            !block_io.throttle_read_bps_device.is_empty()
+                || !block_io.throttle_write_bps_device.is_empty()
+                || !block_io.throttle_read_iops_device.is_empty()
+                || !block_io.throttle_write_iops_device.is_empty(),
+        ),
+        ("hugepageLimits", !hugepage_limits.is_empty()),
+        ("unified", !unified.is_empty()),
+    ]
+    .into_iter()
+    .find_map(|(name, asked)| asked.then_some(name))
+}
+
+fn missing(limit: &str) -> Failure {
+    Failure::kind("limit resources", "limit-unsupported").detail(format!("no cgroup for {limit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(v2: bool, v1: &[&str], resources: &str) -> Result<CgroupPlan> {
+        let cgroups = Cgroups {
+            v2: v2.then(|| "/cg/v2".into()),
+            v1: v1.iter().map(|name| ((*name).into(), format!("/cg/{name}").into())).collect(),
+        };
+        CgroupPlan::new(&cgroups, serde_json::from_str(resources).unwrap())
+    }
+
+    #[test]
+    fn a_hybrid_host_limits_where_the_controller_is() {
+        let plan = plan(
+            true,
+            &["memory", "pids"],
+            r#"{"memory":{"limit":1000},"pids":{"limit":5},"hugepageLimits":[{"pageSize":"2MB","limit":7}]}"#,
+        )
+        .unwrap();
+        assert_eq!(plan.v1[0].writes, [Write::new("memory.limit_in_bytes", 1000)]);
+        assert_eq!(plan.v1[1].writes, [Write::new("pids.max", 5)]);
+        assert_eq!(plan.v2_writes, [Write::new("hugetlb.2MB.max", 7)]);
+        assert_eq!(plan.memory(), Some(Path::new("/cg/memory")));
+    }
+
+    #[test]
+    fn a_limit_without_a_cgroup_is_an_error() {
+        assert!(plan(false, &["pids"], r#"{"memory":{"limit":1000}}"#).is_err());
+        assert!(plan(false, &[], r#"{"devices":[{"allow":false}]}"#).is_err());
+        assert!(plan(false, &[], "{}").is_ok());
+    }
+}

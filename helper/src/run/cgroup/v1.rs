@@ -1,0 +1,150 @@
+//! What is written for cgroup v1.
+
+use super::Write;
+use crate::error::Result;
+use crate::run::config::{Resources, Throttle};
+
+/// Takes out of `resources` what `controller` carries out.
+pub fn take(controller: &str, resources: &mut Resources) -> Result<Vec<Write>> {
+    // Hierarchies with several controllers are named by all of them: `cpu,cpuacct`.
+    Ok(controller
+        .split(',')
+        .flat_map(|controller| match controller {
+            "memory" => memory(resources),
+            "cpu" => cpu(resources),
+            "cpuset" => cpuset(resources),
+            "pids" => pids(resources),
+            "blkio" => blkio(resources),
+            "hugetlb" => hugetlb(resources),
+            _ => Vec::new(),
+        })
+        .collect())
+}
+
+fn memory(resources: &mut Resources) -> Vec<Write> {
+    let memory = std::mem::take(&mut resources.memory);
+    let mut writes = Vec::new();
+    // Memory before memory and swap: the first may never be the larger one.
+    let limits = [
+        ("memory.limit_in_bytes", memory.limit),
+        ("memory.memsw.limit_in_bytes", memory.swap),
+        ("memory.soft_limit_in_bytes", memory.reservation),
+    ];
+    for (file, limit) in limits {
+        if let Some(limit) = limit.filter(|&limit| limit != 0) {
+            writes.push(Write::new(file, limit));
+        }
+    }
+    if let Some(swappiness) = memory.swappiness {
+        writes.push(Write::new("memory.swappiness", swappiness));
+    }
+    if memory.disable_oom_killer == Some(true) {
+        writes.push(Write::new("memory.oom_control", 1));
+    }
+    writes
+}
+
+fn cpu(resources: &mut Resources) -> Vec<Write> {
+    let cpu = &mut resources.cpu;
+    let mut writes = Vec::new();
+    if let Some(shares) = cpu.shares.take().filter(|&shares| shares != 0) {
+        writes.push(Write::new("cpu.shares", shares));
+    }
+    if let Some(period) = cpu.period.take().filter(|&period| period != 0) {
+        writes.push(Write::new("cpu.cfs_period_us", period));
+    }
+    if let Some(quota) = cpu.quota.take().filter(|&quota| quota != 0) {
+        writes.push(Write::new("cpu.cfs_quota_us", quota));
+    }
+    if let Some(burst) = cpu.burst.take() {
+        writes.push(Write::new("cpu.cfs_burst_us", burst));
+    }
+    if let Some(idle) = cpu.idle.take() {
+        writes.push(Write::new("cpu.idle", idle));
+    }
+    writes
+}
+
+fn cpuset(resources: &mut Resources) -> Vec<Write> {
+    let cpu = &mut resources.cpu;
+    let files = [("cpuset.cpus", cpu.cpus.take()), ("cpuset.mems", cpu.mems.take())];
+    files
+        .into_iter()
+        .filter_map(|(file, value)| value.filter(|value| !value.is_empty()).map(|value| Write::new(file, value)))
+        .collect()
+}
+
+fn pids(resources: &mut Resources) -> Vec<Write> {
+    resources.pids.take().map(|pids| Write::new("pids.max", limit_or_max(pids.limit))).into_iter().collect()
+}
+
+fn blkio(resources: &mut Resources) -> Vec<Write> {
+    let io = std::mem::take(&mut resources.block_io);
+    let mut writes = Vec::new();
+    if let Some(weight) = io.weight.filter(|&weight| weight != 0) {
+        writes.push(Write::new("blkio.weight", weight).or("blkio.bfq.weight"));
+    }
+    for device in &io.weight_device {
+        if let Some(weight) = device.weight {
+            let value = format!("{}:{} {weight}", device.major, device.minor);
+            writes.push(Write::new("blkio.weight_device", value).or("blkio.bfq.weight_device"));
+        }
+    }
+    let throttles = [
+        ("blkio.throttle.read_bps_device", &io.throttle_read_bps_device),
+        ("blkio.throttle.write_bps_device", &io.throttle_write_bps_device),
+        ("blkio.throttle.read_iops_device", &io.throttle_read_iops_device),
+        ("blkio.throttle.write_iops_device", &io.throttle_write_iops_device),
+    ];
+    for (file, devices) in throttles {
+        for Throttle { major, minor, rate } in devices {
+            writes.push(Write::new(file, format!("{major}:{minor} {rate}")));
+        }
+    }
+    writes
+}
+
+fn hugetlb(resources: &mut Resources) -> Vec<Write> {
+    std::mem::take(&mut resources.hugepage_limits)
+        .iter()
+        .map(|limit| Write::new(format!("hugetlb.{}.limit_in_bytes", limit.page_size), limit.limit))
+        .collect()
+}
+
+fn limit_or_max(limit: i64) -> String {
+    if limit > 0 { limit.to_string() } else { "max".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_before_memory_and_swap() {
+        let mut resources: Resources =
+            serde_json::from_str(r#"{"memory":{"swap":2000,"limit":1000,"reservation":-1}}"#).unwrap();
+        assert_eq!(
+            take("memory", &mut resources).unwrap(),
+            [
+                Write::new("memory.limit_in_bytes", 1000),
+                Write::new("memory.memsw.limit_in_bytes", 2000),
+                Write::new("memory.soft_limit_in_bytes", -1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hierarchy_of_two_controllers_takes_the_limits_of_both() {
+        let mut resources: Resources =
+            serde_json::from_str(r#"{"cpu":{"shares":512,"quota":50000,"period":100000,"cpus":"0-1"}}"#).unwrap();
+        assert_eq!(
+            take("cpu,cpuacct", &mut resources).unwrap(),
+            [
+                Write::new("cpu.shares", 512),
+                Write::new("cpu.cfs_period_us", 100000),
+                Write::new("cpu.cfs_quota_us", 50000),
+            ]
+        );
+        assert_eq!(resources.cpu.cpus.as_deref(), Some("0-1"));
+    }
+}

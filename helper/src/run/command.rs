@@ -1,0 +1,124 @@
+//! The program: found in PATH as runc and the shells find it, and executed.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::config::Process;
+use crate::error::{Failure, Result};
+use crate::sys;
+
+/// Where a program is looked for when the environment has no PATH: Docker's default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub struct Command {
+    name: String,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    /// In the order in which they are tried.
+    candidates: Vec<CString>,
+}
+
+impl Command {
+    pub fn plan(process: &Process) -> Result<Self> {
+        let name = process.args.first().cloned().unwrap_or_default();
+        if process.args.is_empty() {
+            return Err(invalid("process.args is empty"));
+        }
+        let path = process.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+        let candidates = candidates(&name, path.unwrap_or(DEFAULT_PATH));
+        Ok(Command {
+            name,
+            arguments: strings(process.args.clone())?,
+            environment: strings(process.env.clone())?,
+            candidates: strings(candidates)?,
+        })
+    }
+
+    /// Executes the program; the failure is why it could not be.
+    pub fn execute(&self) -> Failure {
+        let mut refused = None;
+        for candidate in &self.candidates {
+            match sys::exec::execve(candidate, &self.arguments, &self.environment) {
+                Errno::NOENT if exists(candidate) => {
+                    return self
+                        .failure("command-not-found", Errno::NOENT)
+                        .detail("the file is there, but not its interpreter or dynamic loader");
+                }
+                Errno::NOENT | Errno::NOTDIR => {}
+                Errno::ACCESS => refused = Some(Errno::ACCESS),
+                Errno::NOEXEC => return self.failure("command-not-executable", Errno::NOEXEC),
+                errno => return Failure::new("execute the command").errno(errno).path(&self.name),
+            }
+        }
+        match refused {
+            Some(errno) => self.failure("command-not-executable", errno),
+            None => self.failure("command-not-found", Errno::NOENT),
+        }
+    }
+
+    /// Executes the helper as pid 1 instead, which will execute the program.
+    pub fn execute_under_init(&self, helper: &OwnedFd, report: i32) -> Failure {
+        let mut arguments: Vec<CString> = vec![c"keelson-init".into(), c"init".into()];
+        arguments.extend(CString::new(report.to_string()));
+        arguments.push(CString::new(self.candidates.len().to_string()).unwrap_or_default());
+        arguments.extend(self.candidates.iter().cloned());
+        arguments.extend(self.arguments.iter().cloned());
+        let errno = sys::exec::execve_fd(std::os::fd::AsFd::as_fd(helper), &arguments, &self.environment);
+        Failure::new("execute the init").errno(errno)
+    }
+
+    fn failure(&self, kind: &'static str, errno: Errno) -> Failure {
+        Failure::kind("execute the command", kind).errno(errno).path(&self.name)
+    }
+}
+
+/// A name with a slash is a path; any other is looked for in each directory, an empty one being the working directory.
+fn candidates(name: &str, path: &str) -> Vec<String> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    path.split(':')
+        .map(|directory| match directory {
+            "" => format!("./{name}"),
+            directory => format!("{directory}/{name}"),
+        })
+        .collect()
+}
+
+fn exists(path: &CString) -> bool {
+    rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+fn strings(texts: Vec<String>) -> Result<Vec<CString>> {
+    texts
+        .into_iter()
+        .map(|text| CString::new(text).map_err(|_| invalid("a string contains a NUL byte")))
+        .collect()
+}
+
+fn invalid(detail: &str) -> Failure {
+    Failure::kind("read process", "config-invalid").detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_looked_for() {
+        assert_eq!(candidates("./run", "/bin"), ["./run"]);
+        assert_eq!(candidates("/bin/sh", "/bin"), ["/bin/sh"]);
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_order() {
+        assert_eq!(candidates("sh", "/usr/bin::/bin"), ["/usr/bin/sh", "./sh", "/bin/sh"]);
+        assert!(candidates("", "/bin").is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! `keelson`: what the specification has no word for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::launch::LockFile;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Extension {
+    pub rootfs: Vec<RootfsMount>,
+    pub stdio: Stdio,
+    #[serde(default)]
+    pub init: bool,
+    #[serde(default)]
+    pub cgroups: Cgroups,
+    #[serde(default)]
+    pub locks: Vec<LockFile>,
+    pub bundle: PathBuf,
+    #[serde(default)]
+    pub remove: Vec<PathBuf>,
+    #[serde(default)]
+    pub loopback: bool,
+    #[serde(default)]
+    pub ulimit_clamp: bool,
+}
+
+/// A part of a root file system.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum RootfsMount {
+    Overlay {
+        /// Topmost first.
+        lower: Vec<PathBuf>,
+        upper: Option<PathBuf>,
+        work: Option<PathBuf>,
+        #[serde(default)]
+        options: Vec<String>,
+    },
+    Bind {
+        source: PathBuf,
+        #[serde(default)]
+        readonly: bool,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Stdio {
+    pub stdin: StreamKind,
+    pub stdout: StreamKind,
+    pub stderr: StreamKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamKind {
+    Pipe,
+    Null,
+}
+
+/// Absolute directories to make and join.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct Cgroups {
+    pub v2: Option<PathBuf>,
+    /// By controller; `name=systemd` and the like for named hierarchies.
+    pub v1: BTreeMap<String, PathBuf>,
+}

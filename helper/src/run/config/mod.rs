@@ -1,0 +1,52 @@
+//! The OCI runtime configuration, as far as it is carried out, and the `keelson` extension.
+//!
+//! Fields and their meaning are those of the runtime specification; see docs/helper-protocol.md for the extension.
+
+mod capability;
+mod extension;
+mod linux;
+mod mount_options;
+mod process;
+mod resources;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use capability::parse_capabilities;
+pub use extension::{Cgroups, Extension, RootfsMount, Stdio, StreamKind};
+pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
+pub use mount_options::{MountOptions, Propagation};
+pub use process::{Capabilities, Process, Rlimit, User};
+pub use resources::{DeviceRule, Resources};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    pub process: Process,
+    pub root: Root,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    #[serde(default)]
+    pub linux: Linux,
+    pub keelson: Extension,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Root {
+    pub path: PathBuf,
+    #[serde(default)]
+    pub readonly: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Mount {
+    pub destination: PathBuf,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub source: Option<PathBuf>,
+    #[serde(default)]
+    pub options: Vec<String>,
+}

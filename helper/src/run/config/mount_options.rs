@@ -1,0 +1,155 @@
+//! The options of a mount: attributes of the mount, its propagation, and what is left for the file system.
+
+use crate::error::{Failure, Result};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    pub bind: bool,
+    pub recursive: bool,
+    /// `MOUNT_ATTR_*` to set on the mount itself.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to set on the mount and all below it.
+    pub set_recursive: u64,
+    pub propagation: Option<Propagation>,
+    /// For the file system: `size=64m`, or a bare word.
+    pub data: Vec<(String, Option<String>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
+    pub kind: u64,
+    pub recursive: bool,
+}
+
+const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
+
+impl MountOptions {
+    /// A later option undoes an earlier one (`ro`, `rw`). What is not asked for keeps the source's value.
+    pub fn parse(options: &[String]) -> Result<Self> {
+        let mut parsed = MountOptions::default();
+        for option in options {
+            if let Some(propagation) = Propagation::parse(option) {
+                parsed.propagation = Some(propagation);
+            } else if let Some((attribute, on)) = attribute(option) {
+                change(&mut parsed.set, attribute, on);
+            } else if let Some((attribute, on)) = option.strip_prefix('r').and_then(attribute) {
+                change(&mut parsed.set_recursive, attribute, on);
+            } else {
+                match option.as_str() {
+                    "bind" => parsed.bind = true,
+                    "rbind" => (parsed.bind, parsed.recursive) = (true, true),
+                    "defaults" | "async" => {}
+                    "remount" | "idmap" | "ridmap" | "tmpcopyup" => return Err(unsupported(option)),
+                    word => parsed.data.push(match word.split_once('=') {
+                        Some((key, value)) => (key.into(), Some(value.into())),
+                        None => (word.into(), None),
+                    }),
+                }
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+impl Propagation {
+    pub fn parse(word: &str) -> Option<Self> {
+        let (kind, recursive) = match word {
+            "shared" => (libc::MS_SHARED, false),
+            "rshared" => (libc::MS_SHARED, true),
+            "slave" => (libc::MS_SLAVE, false),
+            "rslave" => (libc::MS_SLAVE, true),
+            "private" => (libc::MS_PRIVATE, false),
+            "rprivate" => (libc::MS_PRIVATE, true),
+            "unbindable" => (libc::MS_UNBINDABLE, false),
+            "runbindable" => (libc::MS_UNBINDABLE, true),
+            _ => return None,
+        };
+        Some(Propagation { kind, recursive })
+    }
+}
+
+/// The attribute an option names, and whether it is set or taken back.
+fn attribute(option: &str) -> Option<(u64, bool)> {
+    Some(match option {
+        "ro" => (libc::MOUNT_ATTR_RDONLY, true),
+        "rw" => (libc::MOUNT_ATTR_RDONLY, false),
+        "nosuid" => (libc::MOUNT_ATTR_NOSUID, true),
+        "suid" => (libc::MOUNT_ATTR_NOSUID, false),
+        "nodev" => (libc::MOUNT_ATTR_NODEV, true),
+        "dev" => (libc::MOUNT_ATTR_NODEV, false),
+        "noexec" => (libc::MOUNT_ATTR_NOEXEC, true),
+        "exec" => (libc::MOUNT_ATTR_NOEXEC, false),
+        "nosymfollow" => (libc::MOUNT_ATTR_NOSYMFOLLOW, true),
+        "symfollow" => (libc::MOUNT_ATTR_NOSYMFOLLOW, false),
+        "nodiratime" => (libc::MOUNT_ATTR_NODIRATIME, true),
+        "diratime" => (libc::MOUNT_ATTR_NODIRATIME, false),
+        "noatime" => (libc::MOUNT_ATTR_NOATIME, true),
+        "strictatime" => (libc::MOUNT_ATTR_STRICTATIME, true),
+        // Relatime is the value zero of a field, and the kernel's default.
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => (ATIME, false),
+        _ => return None,
+    })
+}
+
+fn change(set: &mut u64, attribute: u64, on: bool) {
+    if attribute & ATIME != 0 {
+        *set &= !ATIME;
+    }
+    if on {
+        *set |= attribute;
+    } else {
+        *set &= !attribute;
+    }
+}
+
+fn unsupported(option: &str) -> Failure {
+    Failure::kind("read the options of a mount", "config-invalid").detail(option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[&str]) -> MountOptions {
+        MountOptions::parse(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn attributes_propagation_and_data_are_told_apart() {
+        let parsed = parse(&["nosuid", "noexec", "nodev", "mode=755", "size=65536k", "rprivate"]);
+        assert_eq!(
+            parsed.set,
+            libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NODEV
+        );
+        assert_eq!(
+            parsed.propagation,
+            Some(Propagation { kind: libc::MS_PRIVATE, recursive: true })
+        );
+        assert_eq!(
+            parsed.data,
+            [("mode".into(), Some("755".into())), ("size".into(), Some("65536k".into()))]
+        );
+        assert!(!parsed.bind);
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        assert_eq!(parse(&["ro", "rw"]).set, 0);
+        assert_eq!(parse(&["noatime", "strictatime"]).set, libc::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(parse(&["noatime", "relatime"]).set, 0);
+    }
+
+    #[test]
+    fn recursive_forms_are_kept_apart() {
+        let parsed = parse(&["rbind", "rro", "rnosuid"]);
+        assert!(parsed.bind && parsed.recursive);
+        assert_eq!(parsed.set, 0);
+        assert_eq!(parsed.set_recursive, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID);
+    }
+
+    #[test]
+    fn what_is_not_carried_out_is_refused() {
+        assert!(MountOptions::parse(&["idmap".into()]).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! `mounts`: each one made detached, then attached at a place that the kernel found inside the root.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+
+use super::cgroup_mount::mount_cgroups;
+use super::config::{self, MountOptions};
+use super::root::{Root, attach};
+use super::rootfs::explain;
+use crate::error::{Failure, Result, Step};
+use crate::sys::mount::{MountAttributes, mount_setattr};
+
+/// A mount of the configuration with its options read.
+pub struct PlannedMount {
+    pub config: config::Mount,
+    pub options: MountOptions,
+}
+
+/// Mounts that become read-only once everything that belongs into them has been made.
+pub type LateReadonly = Vec<OwnedFd>;
+
+impl PlannedMount {
+    pub fn plan(config: config::Mount) -> Result<Self> {
+        let options = MountOptions::parse(&config.options).map_err(|failure| failure.path(&config.destination))?;
+        let invalid = |detail| {
+            Err(Failure::kind("read mounts", "config-invalid").path(&config.destination).detail(detail))
+        };
+        if !config.destination.is_absolute() || config.destination == Path::new("/") {
+            return invalid("the destination must be an absolute path below the root");
+        }
+        if options.bind && config.source.is_none() {
+            return invalid("a bind mount needs a source");
+        }
+        if !options.bind && config.kind.is_none() {
+            return invalid("a mount needs a type");
+        }
+        Ok(PlannedMount { config, options })
+    }
+
+    pub fn is_type(&self, kind: &str) -> bool {
+        !self.options.bind && self.config.kind.as_deref() == Some(kind)
+    }
+}
+
+pub fn mount_all(root: &Root, mounts: &[PlannedMount]) -> Result<LateReadonly> {
+    let mut late = LateReadonly::new();
+    for mount in mounts {
+        let destination = &mount.config.destination;
+        if mount.is_type("cgroup") {
+            mount_cgroups(root, mount)?;
+        } else if mount.options.bind {
+            mount_bind(root, mount)?;
+        } else {
+            // A tmpfs has to take mount points and devices before it is closed.
+            let is_late = mount.is_type("tmpfs") && mount.options.set & libc::MOUNT_ATTR_RDONLY != 0;
+            let attributes = if is_late {
+                mount.options.set & !libc::MOUNT_ATTR_RDONLY
+            } else {
+                mount.options.set
+            };
+            let fd = make(mount, attributes)?;
+            let target = if mount.is_type("proc") || mount.is_type("sysfs") {
+                place_without_links(root, destination)?
+            } else {
+                root.make_directory(destination).step_at("make a mount point", destination)?
+            };
+            finish(mount, &fd, &target)?;
+            if is_late {
+                late.push(fd);
+            }
+        }
+    }
+    Ok(late)
+}
+
+pub fn close_late(mounts: LateReadonly) -> Result<()> {
+    for mount in mounts {
+        let attributes = MountAttributes {
+            set: libc::MOUNT_ATTR_RDONLY,
+            ..MountAttributes::default()
+        };
+        mount_setattr(&mount, attributes).step("make a tmpfs read-only")?;
+    }
+    Ok(())
+}
+
+/// A new mount of a file system that is in no tree yet.
+pub fn new_mount(
+    kind: &str,
+    source: Option<&Path>,
+    data: &[(String, Option<String>)],
+    attributes: u64,
+) -> Result<OwnedFd> {
+    let step = || format!("mount {kind}");
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).step(step())?;
+    let source = source.unwrap_or(Path::new(kind));
+    rustix::mount::fsconfig_set_string(&context, "source", source).step(step())?;
+    for (key, value) in data {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+            None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
+        }
+        .step(step())
+        .map_err(|failure| explain(failure, &context))?;
+    }
+    rustix::mount::fsconfig_create(&context)
+        .step(step())
+        .map_err(|failure| explain(failure, &context))?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).step(step())
+}
+
+fn make(mount: &PlannedMount, attributes: u64) -> Result<OwnedFd> {
+    let kind = mount.config.kind.as_deref().unwrap_or_default();
+    new_mount(kind, mount.config.source.as_deref(), &mount.options.data, attributes)
+        .map_err(|failure| failure.path(&mount.config.destination))
+}
+
+fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
+    let destination = &mount.config.destination;
+    let source = mount.config.source.as_deref().unwrap_or(Path::new(""));
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if mount.options.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let tree = match rustix::mount::open_tree(CWD, source, flags) {
+        Err(Errno::NOENT) => {
+            return Err(Failure::kind("bind mount", "mount-source-missing").errno(Errno::NOENT).path(source));
+        }
+        tree => tree.step_at("bind mount", source)?,
+    };
+    let stat = rustix::fs::fstat(&tree).step_at("inspect the source of a mount", source)?;
+    let target = if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        root.make_directory(destination)
+    } else {
+        root.make_file(destination)
+    }
+    .step_at("make a mount point", destination)?;
+    if mount.options.set != 0 {
+        let set = mount.options.set;
+        let attributes = MountAttributes {
+            set,
+            // One field of several bits: to set it, the kernel wants it cleared in the same call.
+            clear: if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME },
+            ..MountAttributes::default()
+        };
+        mount_setattr(&tree, attributes).step_at("set the attributes of a mount", destination)?;
+    }
+    finish(mount, &tree, &target)
+}
+
+/// What is common to all: attributes of the whole subtree, propagation, and the place.
+fn finish(mount: &PlannedMount, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
+    let destination = &mount.config.destination;
+    if mount.options.set_recursive != 0 {
+        let attributes = MountAttributes {
+            set: mount.options.set_recursive,
+            recursive: true,
+            ..MountAttributes::default()
+        };
+        mount_setattr(tree, attributes).step_at("set the attributes of a mount", destination)?;
+    }
+    attach(tree, target).step_at("attach a mount", destination)?;
+    // Once attached: a mount that shares is not taken in by a tree of mounts that do not.
+    if let Some(propagation) = mount.options.propagation {
+        let attributes = MountAttributes {
+            propagation: propagation.kind,
+            recursive: propagation.recursive,
+            ..MountAttributes::default()
+        };
+        mount_setattr(tree, attributes).step_at("set the propagation of a mount", destination)?;
+    }
+    Ok(())
+}
+
+/// /proc and /sys must really be there: were the image's /proc a link, what is masked below /proc later would be
+/// something else (CVE-2019-16884, CVE-2025-52881).
+fn place_without_links(root: &Root, destination: &Path) -> Result<OwnedFd> {
+    match root.find_without_links(destination) {
+        Err(Errno::NOENT) => {
+            root.make_directory(destination).step_at("make a mount point", destination)?;
+            root.find_without_links(destination)
+        }
+        found => found,
+    }
+    .step_at("find a mount point", destination)
+    .map_err(|failure| match failure.errno {
+        Some(errno) if errno == Errno::LOOP.raw_os_error() => failure.detail("a symbolic link in the image"),
+        _ => failure,
+    })
+}
+
+/// A handle on a file of the host, to be cloned into the container.
+pub fn clone_host_file(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+}
+
+/// Another clone of a mount that is attached in this mount namespace.
+pub fn clone_mount(mount: impl AsFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(mount, "", flags)
+}
+
+/// A handle on a file of the host.
+pub fn open_host_file(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}

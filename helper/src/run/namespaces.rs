@@ -1,0 +1,139 @@
+//! Which namespaces are new, which are joined, and when.
+
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+
+use super::config::{Linux, Namespace, NamespaceType};
+use crate::error::{Failure, Result, Step};
+use crate::sys::namespace::{join, unshare};
+
+pub struct PlannedNamespaces {
+    /// New ones the child is cloned into.
+    pub at_clone: u64,
+    /// Making a network namespace is the slowest step of all, so the child makes it while the launcher does the cgroups.
+    pub network: bool,
+    /// A cgroup namespace shows what the process is in when it is made: after its cgroups were joined.
+    pub cgroup: bool,
+    /// A new user namespace, to be mapped by the launcher.
+    pub user: bool,
+    pub pid: bool,
+    /// Existing ones the child joins.
+    pub join: Vec<(NamespaceType, PathBuf)>,
+    /// Existing ones that only a child's child would be in: the launcher enters them around the clone.
+    pub join_before: Vec<(NamespaceType, PathBuf)>,
+}
+
+impl PlannedNamespaces {
+    pub fn plan(linux: &Linux) -> Result<Self> {
+        let mut planned = PlannedNamespaces {
+            at_clone: 0,
+            network: false,
+            cgroup: false,
+            user: false,
+            pid: false,
+            join: Vec::new(),
+            join_before: Vec::new(),
+        };
+        for Namespace { kind, path } in &linux.namespaces {
+            match (kind, path) {
+                (NamespaceType::Pid | NamespaceType::Time, Some(path)) => {
+                    planned.join_before.push((*kind, path.clone()));
+                }
+                (NamespaceType::User, Some(path)) => planned.join.insert(0, (*kind, path.clone())),
+                (_, Some(path)) => planned.join.push((*kind, path.clone())),
+                (NamespaceType::Network, None) => planned.network = true,
+                (NamespaceType::Cgroup, None) => planned.cgroup = true,
+                (kind, None) => {
+                    planned.user |= *kind == NamespaceType::User;
+                    planned.pid |= *kind == NamespaceType::Pid;
+                    planned.at_clone |= flag(*kind).bits() as u64;
+                }
+            }
+        }
+        let mount = UnshareFlags::NEWNS.bits() as u64;
+        if planned.at_clone & mount == 0 {
+            return Err(invalid("a new mount namespace is needed"));
+        }
+        if planned.user != !linux.uid_mappings.is_empty() || planned.user != !linux.gid_mappings.is_empty() {
+            return Err(invalid("a new user namespace and its mappings go together"));
+        }
+        Ok(planned)
+    }
+
+    pub fn join_existing(&self) -> Result<()> {
+        for (kind, path) in &self.join {
+            join_path(*kind, path)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `clone` with the children of this process going into the namespaces of `join_before`.
+    pub fn around_clone<T>(&self, clone: impl FnOnce() -> Result<T>) -> Result<T> {
+        let back: Vec<_> = self
+            .join_before
+            .iter()
+            .map(|(kind, _)| Ok((*kind, open(&PathBuf::from(own(*kind)))?)))
+            .collect::<Result<_>>()?;
+        let entered = self.join_before.iter().try_for_each(|(kind, path)| join_path(*kind, path));
+        let cloned = entered.and_then(|()| clone());
+        for (kind, fd) in back {
+            join(fd, Some(link_type(kind))).step("return to the launcher's namespace")?;
+        }
+        cloned
+    }
+}
+
+pub fn unshare_network() -> Result<()> {
+    unshare(UnshareFlags::NEWNET).step("make a network namespace")
+}
+
+pub fn unshare_cgroup() -> Result<()> {
+    unshare(UnshareFlags::NEWCGROUP).step("make a cgroup namespace")
+}
+
+fn join_path(kind: NamespaceType, path: &PathBuf) -> Result<()> {
+    join(open(path)?, Some(link_type(kind))).step_at("join a namespace", path)
+}
+
+fn open(path: &PathBuf) -> Result<std::os::fd::OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step_at("open a namespace", path)
+}
+
+fn own(kind: NamespaceType) -> &'static str {
+    match kind {
+        NamespaceType::Time => "/proc/self/ns/time_for_children",
+        _ => "/proc/self/ns/pid_for_children",
+    }
+}
+
+fn flag(kind: NamespaceType) -> UnshareFlags {
+    match kind {
+        NamespaceType::Mount => UnshareFlags::NEWNS,
+        NamespaceType::Pid => UnshareFlags::NEWPID,
+        NamespaceType::Ipc => UnshareFlags::NEWIPC,
+        NamespaceType::Uts => UnshareFlags::NEWUTS,
+        NamespaceType::Network => UnshareFlags::NEWNET,
+        NamespaceType::Cgroup => UnshareFlags::NEWCGROUP,
+        NamespaceType::User => UnshareFlags::NEWUSER,
+        NamespaceType::Time => UnshareFlags::NEWTIME,
+    }
+}
+
+fn link_type(kind: NamespaceType) -> LinkNameSpaceType {
+    match kind {
+        NamespaceType::Mount => LinkNameSpaceType::Mount,
+        NamespaceType::Pid => LinkNameSpaceType::ProcessID,
+        NamespaceType::Ipc => LinkNameSpaceType::InterProcessCommunication,
+        NamespaceType::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+        NamespaceType::Network => LinkNameSpaceType::Network,
+        NamespaceType::Cgroup => LinkNameSpaceType::ControlGroup,
+        NamespaceType::User => LinkNameSpaceType::User,
+        NamespaceType::Time => LinkNameSpaceType::Time,
+    }
+}
+
+fn invalid(detail: &str) -> Failure {
+    Failure::kind("read linux.namespaces", "config-invalid").detail(detail)
+}

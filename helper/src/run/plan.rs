@@ -1,0 +1,92 @@
+//! A configuration, checked as far as values can tell, and brought into the form that is carried out.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::cgroup::CgroupPlan;
+use super::command::Command;
+use super::config::{Config, Device, Extension, Linux, Propagation, User};
+use super::credentials::{Filter, PlannedCapabilities};
+use super::filters::Filters;
+use super::mounts::PlannedMount;
+use super::namespaces::PlannedNamespaces;
+use super::rlimits::{self, PlannedRlimit};
+use super::sysctl;
+use crate::error::{Failure, Result};
+
+pub struct Plan {
+    pub container: String,
+    pub namespaces: PlannedNamespaces,
+    pub linux: Linux,
+    pub root: PathBuf,
+    pub readonly_root: bool,
+    pub propagation: Option<Propagation>,
+    pub mounts: Vec<PlannedMount>,
+    pub devices: Vec<Device>,
+    pub cgroups: CgroupPlan,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub user: User,
+    pub umask: u32,
+    pub cwd: String,
+    pub command: Command,
+    pub capabilities: PlannedCapabilities,
+    pub no_new_privileges: bool,
+    pub apparmor: Option<String>,
+    pub selinux: Option<String>,
+    pub oom_score_adj: Option<i32>,
+    pub rlimits: Vec<PlannedRlimit>,
+    pub filter: Option<Rc<Filter>>,
+    pub extension: Extension,
+}
+
+/// "If unspecified, the umask is the runtime's": runc's and Docker's.
+const DEFAULT_UMASK: u32 = 0o022;
+
+impl Plan {
+    pub fn new(container: String, config: Config, filters: &mut Filters) -> Result<Self> {
+        let Config { process, root, hostname, domainname, mounts, mut linux, keelson } = config;
+        if process.terminal {
+            return Err(Failure::kind("read process", "config-invalid").detail("terminal is not carried out yet"));
+        }
+        if !process.cwd.starts_with('/') {
+            return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
+        }
+        linux.sysctl.keys().try_for_each(|name| sysctl::check(name))?;
+        let propagation = match &linux.rootfs_propagation {
+            None => None,
+            Some(word) => Some(Propagation::parse(word).ok_or_else(|| {
+                Failure::kind("read linux.rootfsPropagation", "config-invalid").detail(word.clone())
+            })?),
+        };
+        let filter = match linux.seccomp.take() {
+            Some(profile) => Some(filters.compile(profile.get())?),
+            None => None,
+        };
+        Ok(Plan {
+            container,
+            namespaces: PlannedNamespaces::plan(&linux)?,
+            root: root.path,
+            readonly_root: root.readonly,
+            propagation,
+            mounts: mounts.into_iter().map(PlannedMount::plan).collect::<Result<_>>()?,
+            devices: std::mem::take(&mut linux.devices),
+            cgroups: CgroupPlan::new(&keelson.cgroups, std::mem::take(&mut linux.resources))?,
+            hostname,
+            domainname,
+            umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
+            command: Command::plan(&process)?,
+            capabilities: PlannedCapabilities::plan(process.capabilities.as_ref())?,
+            no_new_privileges: process.no_new_privileges,
+            apparmor: process.apparmor_profile.filter(|profile| !profile.is_empty()),
+            selinux: process.selinux_label.filter(|label| !label.is_empty()),
+            oom_score_adj: process.oom_score_adj,
+            rlimits: rlimits::plan(&process.rlimits)?,
+            user: process.user,
+            cwd: process.cwd,
+            filter,
+            linux,
+            extension: keelson,
+        })
+    }
+}
