@@ -6,7 +6,6 @@ mod launch;
 mod layer;
 mod protocol;
 mod run;
-#[allow(dead_code)] // the run loads the filter
 mod seccomp;
 mod sys;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::connection::Connection;
+use super::containers::{Farewell, Running};
 use super::locks::{LockFile, Locks};
 use super::mkdirs::mkdirs;
 use super::operations;
@@ -14,20 +15,26 @@ use super::poller::{Poller, Token};
 use super::worker::Worker;
 use crate::error::{Failure, Result};
 use crate::protocol::{Envelope, Frame, PROTOCOL_VERSION, Report, decode, raw};
+use crate::run::{Filters, Host, Remains, Streams};
 
 pub struct Launcher {
-    poller: Poller,
-    connection: Connection,
+    pub(super) poller: Poller,
+    pub(super) connection: Connection,
     /// Kept open so that it stays in the poller.
     _signals: OwnedFd,
-    greeted: bool,
+    /// Set by `hello`, after which the namespaces are those that containers are made in.
+    host: Option<Host>,
+    pub(super) filters: Filters,
+    pub(super) containers: HashMap<u64, Running>,
+    /// Standard streams of containers that have ended before Node opened them.
+    pub(super) unreleased: HashMap<String, Streams>,
     locks: Locks,
     workers: HashMap<u64, (Worker, Purpose)>,
     last_key: u64,
 }
 
 /// What a worker's answer is for.
-enum Purpose {
+pub enum Purpose {
     /// Relayed to Node as it is.
     Request(u64),
     /// The lock that the worker waits for.
@@ -35,6 +42,11 @@ enum Purpose {
         request: u64,
         lock: LockFile,
         file: OwnedFd,
+    },
+    /// The removal of what a container left. Its locks end with this.
+    Remove {
+        farewell: Farewell,
+        _remains: Remains,
     },
 }
 
@@ -56,6 +68,11 @@ struct Unlock {
 }
 
 #[derive(Deserialize)]
+struct Release {
+    container: String,
+}
+
+#[derive(Deserialize)]
 struct Cancel {
     request: u64,
 }
@@ -70,7 +87,10 @@ impl Launcher {
             poller,
             connection,
             _signals: signals,
-            greeted: false,
+            host: None,
+            filters: Filters::default(),
+            containers: HashMap::new(),
+            unreleased: HashMap::new(),
             locks: Locks::default(),
             workers: HashMap::new(),
             last_key: 0,
@@ -99,6 +119,8 @@ impl Launcher {
                     }
                     Token::Signal => return Ok(()),
                     Token::Worker(key) => self.hear_worker(key)?,
+                    Token::Channel(key) => self.hear_container(key),
+                    Token::Exit(key) => self.end_container(key)?,
                 }
             }
             let drained = self.connection.flush()?;
@@ -125,6 +147,7 @@ impl Launcher {
     fn notice(&mut self, op: &str, frame: &[u8]) -> Result<()> {
         match op {
             "cancel" => self.cancel(decode::<Cancel>(frame)?.request),
+            "release" => self.release_container(&decode::<Release>(frame)?.container),
             _ => {
                 return Err(
                     Failure::kind("read a request", "protocol").detail(format!("{op} without id"))
@@ -136,13 +159,18 @@ impl Launcher {
 
     /// Starts an operation. `None`: the answer will come later.
     fn begin(&mut self, id: u64, op: &str, frame: &[u8]) -> Result<Option<serde_json::Value>> {
-        if !self.greeted && op != "hello" {
+        if self.host.is_none() && op != "hello" {
             return Err(
                 Failure::kind("read a request", "protocol").detail("the first must be hello")
             );
         }
         match op {
             "hello" => return self.hello(&decode(frame)?).map(Some),
+            "run" => {
+                self.run_container(id, decode(frame)?)?;
+                return Ok(None);
+            }
+            "kill" => self.kill_container(&decode(frame)?)?,
             "mkdirs" => mkdirs(&decode(frame)?)?,
             "lock" => return self.lock(id, decode(frame)?),
             "unlock" => self.locks.release(decode::<Unlock>(frame)?.lock)?,
@@ -165,7 +193,7 @@ impl Launcher {
             return Err(Failure::kind("agree on a protocol", "protocol")
                 .detail(PROTOCOL_VERSION.to_string()));
         }
-        self.greeted = true;
+        self.host = Some(Host::open()?);
         Ok(json!({
             "protocol": PROTOCOL_VERSION,
             "version": env!("CARGO_PKG_VERSION"),
@@ -200,11 +228,22 @@ impl Launcher {
         )
     }
 
-    fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
-        self.last_key += 1;
-        self.poller.add(&worker, Token::Worker(self.last_key))?;
-        self.workers.insert(self.last_key, (worker, purpose));
+    pub(super) fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
+        let key = self.next_key();
+        self.poller.add(&worker, Token::Worker(key))?;
+        self.workers.insert(key, (worker, purpose));
         Ok(())
+    }
+
+    pub(super) fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    pub(super) fn host(&self) -> Result<&Host> {
+        self.host
+            .as_ref()
+            .ok_or_else(|| Failure::kind("read a request", "protocol"))
     }
 
     fn cancel(&mut self, request: u64) {
@@ -247,6 +286,7 @@ impl Launcher {
 
     fn conclude(&mut self, purpose: Purpose, report: Report) -> Result<()> {
         match (purpose, report) {
+            (Purpose::Remove { farewell, .. }, report) => self.say_farewell(farewell, &report),
             (
                 Purpose::Lock {
                     request,
@@ -295,10 +335,13 @@ impl Launcher {
     }
 
     fn end(&mut self) {
-        for (_, (mut worker, _)) in self.workers.drain() {
-            worker.cancel();
+        for (_, (mut worker, purpose)) in self.workers.drain() {
+            if !matches!(purpose, Purpose::Remove { .. }) {
+                worker.cancel();
+            }
             worker.reap();
         }
+        self.end_containers();
     }
 }
 
@@ -306,6 +349,7 @@ impl Purpose {
     fn request(&self) -> Option<u64> {
         match self {
             Purpose::Request(id) | Purpose::Lock { request: id, .. } => Some(*id),
+            Purpose::Remove { .. } => None,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The operations that run in a worker: a name and a function over plain values.
 
-use serde::Serialize;
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::error::{Failure, Result};
+use crate::run::remove_cgroups;
 use crate::{fs, layer};
 
 /// Arguments (the whole request), a sink for progress, and the answer. It runs in its own process: it may block, change
@@ -13,6 +16,7 @@ pub type Operation = fn(Value, &mut dyn FnMut(Value)) -> Result<Value>;
 
 pub fn find(op: &str) -> Option<Operation> {
     Some(match op {
+        "cgroup.remove" => |args, _| cgroup_remove(&arguments(args)?),
         "layer.apply" => |args, progress| answer(layer::apply(&arguments(args)?, progress)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
@@ -21,6 +25,18 @@ pub fn find(op: &str) -> Option<Operation> {
         "tree.usage" => |args, _| answer(fs::usage(&arguments(args)?)),
         _ => return None,
     })
+}
+
+#[derive(Deserialize)]
+struct CgroupRemove {
+    paths: Vec<PathBuf>,
+}
+
+fn cgroup_remove(args: &CgroupRemove) -> Result<Value> {
+    match remove_cgroups(&args.paths).into_iter().next() {
+        Some(failure) => Err(failure),
+        None => Ok(json!({})),
+    }
 }
 
 /// An operation's typed answer as the plain value that travels.

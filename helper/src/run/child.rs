@@ -33,7 +33,9 @@ use crate::sys::mount::{MountAttributes, mount_setattr};
 /// Carries the plan out and executes the program. What goes wrong is told over the channel.
 pub fn run(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> ! {
     let failure = match prepare(plan, streams, channel, host) {
-        Ok(()) if plan.extension.init => plan.command.execute_under_init(&host.helper, channel.as_raw_fd()),
+        Ok(()) if plan.extension.init => plan
+            .command
+            .execute_under_init(&host.helper, channel.as_raw_fd()),
         Ok(()) => plan.command.execute(),
         Err(failure) => failure,
     };
@@ -74,9 +76,10 @@ fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
     }
 
     // 5. What is mounted and made inside the root, and hidden there.
-    let late = mount_all(&root, &plan.mounts)?;
+    let late = mount_all(&root, &plan.mounts, &plan.cgroups)?;
     make_devices(&root, &plan.devices, &plan.mounts)?;
-    root.make_directory(&plan.cwd).step_at("make the working directory", &plan.cwd)?;
+    root.make_directory(&plan.cwd)
+        .step_at("make the working directory", &plan.cwd)?;
     close_late(late)?;
     make_readonly(&root, &plan.linux.readonly_paths, &plan.mounts)?;
     mask_paths(&root, &plan.linux.masked_paths, &plan.mounts)?;
@@ -91,13 +94,19 @@ fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
     // 6. What the kernel keeps for the namespaces and for this process; through the host's /proc.
     set_names(plan)?;
     if plan.extension.loopback && namespaces.network {
-        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-            .step("make a socket")?;
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .step("make a socket")?;
         sys::network::loopback_up(&socket).step("bring lo up")?;
     }
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
     if let Some(score) = plan.oom_score_adj {
-        host.procfs.write("self/oom_score_adj", score.to_string().as_bytes())?;
+        host.procfs
+            .write("self/oom_score_adj", score.to_string().as_bytes())?;
     }
     set_labels(plan, host)?;
 
@@ -116,25 +125,44 @@ fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
     }
     sys::signal::set_mask(&[]);
     send(channel, &Report::of(Ok(warnings)));
-    credentials::assume(&plan.user, plan.capabilities, plan.filter.as_deref(), plan.no_new_privileges)?;
+    credentials::assume(
+        &plan.user,
+        plan.capabilities,
+        plan.filter.as_deref(),
+        plan.no_new_privileges,
+    )?;
     outlive_nobody(channel)
 }
 
 fn isolate(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Result<()> {
     let mut keep = vec![channel.as_raw_fd(), host.procfs.as_fd().as_raw_fd()];
-    keep.extend(streams.near_ends().into_iter().flatten().map(|fd| fd.as_raw_fd()));
+    keep.extend(
+        streams
+            .near_ends()
+            .into_iter()
+            .flatten()
+            .map(|fd| fd.as_raw_fd()),
+    );
     if plan.extension.init {
         keep.push(host.helper.as_raw_fd());
     }
     sys::close::close_all_but(&keep).step("close inherited descriptors")?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("set the parent-death signal")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .step("set the parent-death signal")?;
     rustix::process::setsid().step("make a session")?;
     sys::keyring::join_new_session_keyring()
-        .or_else(|errno| if errno == Errno::NOSYS { Ok(()) } else { Err(errno) })
+        .or_else(|errno| {
+            if errno == Errno::NOSYS {
+                Ok(())
+            } else {
+                Err(errno)
+            }
+        })
         .step("make a session keyring")?;
     if !plan.namespaces.pid {
         // Others could look into this process, which still holds the launcher's memory, before it executes.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide this process")?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .step("hide this process")?;
     }
     Ok(())
 }
@@ -181,17 +209,23 @@ fn set_names(plan: &Plan) -> Result<()> {
 fn set_labels(plan: &Plan, host: &Host) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         let value = format!("exec {profile}");
-        let modern = host.procfs.write("thread-self/attr/apparmor/exec", value.as_bytes());
+        let modern = host
+            .procfs
+            .write("thread-self/attr/apparmor/exec", value.as_bytes());
         match modern {
             // Before Linux 5.8 AppArmor has no directory of its own.
-            Err(Failure { errno: Some(errno), .. }) if errno == Errno::NOENT.raw_os_error() => {
-                host.procfs.write("thread-self/attr/exec", value.as_bytes())?;
+            Err(Failure {
+                errno: Some(errno), ..
+            }) if errno == Errno::NOENT.raw_os_error() => {
+                host.procfs
+                    .write("thread-self/attr/exec", value.as_bytes())?;
             }
             written => written?,
         }
     }
     if let Some(label) = &plan.selinux {
-        host.procfs.write("thread-self/attr/exec", label.as_bytes())?;
+        host.procfs
+            .write("thread-self/attr/exec", label.as_bytes())?;
     }
     Ok(())
 }
@@ -199,15 +233,23 @@ fn set_labels(plan: &Plan, host: &Host) -> Result<()> {
 /// Resolved anew inside, without magic links, and looked at afterwards: a working directory that can be named from the
 /// root is inside it (CVE-2024-21626).
 fn enter_working_directory(path: &str) -> Result<()> {
-    let slash = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .step("open the root")?;
-    let directory = Root::new(slash).find(path).step_at("enter the working directory", path)?;
+    let slash = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step("open the root")?;
+    let directory = Root::new(slash)
+        .find(path)
+        .step_at("enter the working directory", path)?;
     rustix::process::fchdir(&directory).step_at("enter the working directory", path)?;
     let name = rustix::process::getcwd(Vec::new()).step_at("enter the working directory", path)?;
     if name.as_bytes().starts_with(b"/") {
         Ok(())
     } else {
-        Err(Failure::new("enter the working directory").path(path).detail("outside of the root"))
+        Err(Failure::new("enter the working directory")
+            .path(path)
+            .detail("outside of the root"))
     }
 }
 

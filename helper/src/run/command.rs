@@ -27,7 +27,11 @@ impl Command {
         if process.args.is_empty() {
             return Err(invalid("process.args is empty"));
         }
-        let path = process.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+        let path = process
+            .env
+            .iter()
+            .rev()
+            .find_map(|variable| variable.strip_prefix("PATH="));
         let candidates = candidates(&name, path.unwrap_or(DEFAULT_PATH));
         Ok(Command {
             name,
@@ -50,7 +54,11 @@ impl Command {
                 Errno::NOENT | Errno::NOTDIR => {}
                 Errno::ACCESS => refused = Some(Errno::ACCESS),
                 Errno::NOEXEC => return self.failure("command-not-executable", Errno::NOEXEC),
-                errno => return Failure::new("execute the command").errno(errno).path(&self.name),
+                errno => {
+                    return Failure::new("execute the command")
+                        .errno(errno)
+                        .path(&self.name);
+                }
             }
         }
         match refused {
@@ -66,12 +74,18 @@ impl Command {
         arguments.push(CString::new(self.candidates.len().to_string()).unwrap_or_default());
         arguments.extend(self.candidates.iter().cloned());
         arguments.extend(self.arguments.iter().cloned());
-        let errno = sys::exec::execve_fd(std::os::fd::AsFd::as_fd(helper), &arguments, &self.environment);
+        let errno = sys::exec::execve_fd(
+            std::os::fd::AsFd::as_fd(helper),
+            &arguments,
+            &self.environment,
+        );
         Failure::new("execute the init").errno(errno)
     }
 
     fn failure(&self, kind: &'static str, errno: Errno) -> Failure {
-        Failure::kind("execute the command", kind).errno(errno).path(&self.name)
+        Failure::kind("execute the command", kind)
+            .errno(errno)
+            .path(&self.name)
     }
 }
 
@@ -118,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_for_in_order() {
-        assert_eq!(candidates("sh", "/usr/bin::/bin"), ["/usr/bin/sh", "./sh", "/bin/sh"]);
+        assert_eq!(
+            candidates("sh", "/usr/bin::/bin"),
+            ["/usr/bin/sh", "./sh", "/bin/sh"]
+        );
         assert!(candidates("", "/bin").is_empty());
     }
 }

@@ -88,7 +88,11 @@ impl Container {
     pub fn start(plan: Plan, host: &Host) -> std::result::Result<Container, (Failure, Remains)> {
         let mut remains = Remains {
             cgroups: plan.cgroups.directories(),
-            trees: [&plan.extension.bundle].into_iter().chain(&plan.extension.remove).cloned().collect(),
+            trees: [&plan.extension.bundle]
+                .into_iter()
+                .chain(&plan.extension.remove)
+                .cloned()
+                .collect(),
             _locks: Vec::new(),
         };
         match begin(&plan, host, &mut remains) {
@@ -172,7 +176,11 @@ impl Container {
     pub fn started_at_last(&mut self) -> Started {
         match self.started() {
             Started::NotYet => Started::No {
-                failure: self.heard.failure.take().unwrap_or_else(|| raw(&self.why_died())),
+                failure: self
+                    .heard
+                    .failure
+                    .take()
+                    .unwrap_or_else(|| raw(&self.why_died())),
             },
             known => known,
         }
@@ -211,7 +219,9 @@ impl Container {
     }
 
     fn was_oom_killed(&self) -> bool {
-        self.memory.as_deref().is_some_and(|directory| oom_kills(directory) > 0)
+        self.memory
+            .as_deref()
+            .is_some_and(|directory| oom_kills(directory) > 0)
     }
 
     fn why_died(&self) -> Failure {
@@ -227,12 +237,20 @@ impl Remains {
     /// Removes everything, going on after failures. It blocks: for a worker, or at the end.
     pub fn remove(&self) -> Vec<Failure> {
         let mut failures = remove_all(&self.cgroups);
-        failures.extend(self.trees.iter().filter_map(|tree| crate::fs::remove::remove_path(tree).err()));
+        failures.extend(
+            self.trees
+                .iter()
+                .filter_map(|tree| crate::fs::remove::remove_path(tree).err()),
+        );
         failures
     }
 }
 
-fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<(Pid, OwnedFd, OwnedFd, Streams)> {
+fn begin(
+    plan: &Plan,
+    host: &Host,
+    remains: &mut Remains,
+) -> Result<(Pid, OwnedFd, OwnedFd, Streams)> {
     for lock in &plan.extension.locks {
         remains._locks.push(lock.try_take()?);
     }
@@ -243,11 +261,16 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<(Pid, OwnedF
         map(&plan.linux.gid_mappings, user.gid),
     )?;
     let cgroup = plan.cgroups.open_v2()?;
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .step("make a socket pair")?;
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .step("make a socket pair")?;
     let cloned = plan.namespaces.around_clone(|| {
-        sys::process::clone(plan.namespaces.at_clone, cgroup.as_ref().map(AsFd::as_fd)).step("clone the container")
+        sys::process::clone(plan.namespaces.at_clone, cgroup.as_ref().map(AsFd::as_fd))
+            .step("clone the container")
     })?;
     let (pid, pidfd) = match cloned {
         sys::process::Cloned::Child => child::run(plan, &streams, &theirs, host),
@@ -257,7 +280,9 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<(Pid, OwnedF
     let admitted = admit(plan, host, pid, cgroup.as_ref()).and_then(|()| {
         // A child that has failed meanwhile is not there to hear it, and has said why.
         match rustix::net::send(&ours, b"!", SendFlags::NOSIGNAL) {
-            Err(errno) if errno != Errno::PIPE && errno != Errno::CONNRESET => Err(errno).step("start the container"),
+            Err(errno) if errno != Errno::PIPE && errno != Errno::CONNRESET => {
+                Err(errno).step("start the container")
+            }
             _ => Ok(()),
         }
     });
@@ -273,8 +298,14 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<(Pid, OwnedF
 fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result<()> {
     if plan.namespaces.user {
         let pid = pid.as_raw_nonzero();
-        host.procfs.write(&format!("{pid}/uid_map"), id_map(&plan.linux.uid_mappings).as_bytes())?;
-        host.procfs.write(&format!("{pid}/gid_map"), id_map(&plan.linux.gid_mappings).as_bytes())?;
+        host.procfs.write(
+            &format!("{pid}/uid_map"),
+            id_map(&plan.linux.uid_mappings).as_bytes(),
+        )?;
+        host.procfs.write(
+            &format!("{pid}/gid_map"),
+            id_map(&plan.linux.gid_mappings).as_bytes(),
+        )?;
     }
     plan.cgroups.enforce(pid, cgroup)
 }
@@ -283,10 +314,18 @@ fn wait(pidfd: &OwnedFd) -> Status {
     loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
             Ok(Some(status)) => {
-                return Status { code: status.exit_status(), signal: status.terminating_signal() };
+                return Status {
+                    code: status.exit_status(),
+                    signal: status.terminating_signal(),
+                };
             }
             Err(Errno::INTR) => {}
-            _ => return Status { code: None, signal: Some(libc::SIGKILL) },
+            _ => {
+                return Status {
+                    code: None,
+                    signal: Some(libc::SIGKILL),
+                };
+            }
         }
     }
 }
@@ -297,7 +336,9 @@ fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
         return Some(id);
     }
     mappings.iter().find_map(|mapping| {
-        let offset = id.checked_sub(mapping.container_id).filter(|&offset| offset < mapping.size)?;
+        let offset = id
+            .checked_sub(mapping.container_id)
+            .filter(|&offset| offset < mapping.size)?;
         mapping.host_id.checked_add(offset)
     })
 }
@@ -306,7 +347,13 @@ fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
 fn id_map(mappings: &[IdMapping]) -> String {
     mappings
         .iter()
-        .map(|IdMapping { container_id, host_id, size }| format!("{container_id} {host_id} {size}\n"))
+        .map(
+            |IdMapping {
+                 container_id,
+                 host_id,
+                 size,
+             }| format!("{container_id} {host_id} {size}\n"),
+        )
         .collect()
 }
 
@@ -315,8 +362,16 @@ mod tests {
     use super::*;
 
     const MAPPINGS: [IdMapping; 2] = [
-        IdMapping { container_id: 0, host_id: 1000, size: 1 },
-        IdMapping { container_id: 1, host_id: 100_000, size: 65535 },
+        IdMapping {
+            container_id: 0,
+            host_id: 1000,
+            size: 1,
+        },
+        IdMapping {
+            container_id: 1,
+            host_id: 100_000,
+            size: 65535,
+        },
     ];
 
     #[test]

@@ -60,7 +60,8 @@ pub fn assume(
     rustix::thread::set_thread_res_gid(gid, gid, gid).step("set the group")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).step("set the user")?;
     // The kernel forgets this signal when the user changes, so not earlier.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("set the parent-death signal")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .step("set the parent-death signal")?;
 
     let sets = CapabilitySets {
         effective: capabilities.effective,
@@ -68,7 +69,11 @@ pub fn assume(
         inheritable: capabilities.inheritable,
     };
     let needs_admin = filter.is_some() && !no_new_privileges;
-    let admin = if needs_admin { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+    let admin = if needs_admin {
+        CapabilitySet::SYS_ADMIN
+    } else {
+        CapabilitySet::empty()
+    };
     let meanwhile = CapabilitySets {
         effective: sets.effective | admin,
         permitted: sets.permitted | admin,
@@ -94,8 +99,13 @@ fn refuse_missing(wanted: PlannedCapabilities, held: CapabilitySet) -> Result<()
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = missing.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
-    Err(Failure::kind("set the capabilities", "capability-missing").errno(Errno::PERM).detail(names.join(" ")))
+    let names: Vec<_> = missing
+        .iter_names()
+        .map(|(name, _)| format!("CAP_{name}"))
+        .collect();
+    Err(Failure::kind("set the capabilities", "capability-missing")
+        .errno(Errno::PERM)
+        .detail(names.join(" ")))
 }
 
 fn drop_bounding(keep: CapabilitySet) -> Result<()> {

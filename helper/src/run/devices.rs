@@ -32,7 +32,10 @@ const LINKS: [(&str, &str); 6] = [
 
 /// Makes the configured and the default devices, unless the host's /dev was bound over.
 pub fn make_devices(root: &Root, devices: &[Device], mounts: &[PlannedMount]) -> Result<()> {
-    if mounts.iter().any(|mount| mount.options.bind && mount.config.destination == Path::new("/dev")) {
+    if mounts
+        .iter()
+        .any(|mount| mount.options.bind && mount.config.destination == Path::new("/dev"))
+    {
         return Ok(());
     }
     let directory = root.make_directory("/dev").step("make /dev")?;
@@ -60,7 +63,11 @@ fn make_device(root: &Root, dev: &OwnedFd, device: &Device) -> Result<()> {
     let parent = if path.parent() == Some(Path::new("/dev")) {
         None
     } else {
-        Some(root.make_parent(path).step_at("make the directory of a device", path)?.0)
+        Some(
+            root.make_parent(path)
+                .step_at("make the directory of a device", path)?
+                .0,
+        )
     };
     let parent = parent.as_ref().unwrap_or(dev);
     match make_node(parent, name, device) {
@@ -95,7 +102,11 @@ fn replace(parent: impl AsFd, name: &std::ffi::OsStr, device: &Device) -> rustix
 
 fn bind_host_device(root: &Root, device: &Device) -> Result<()> {
     let path = &device.path;
-    let missing = |errno| Failure::kind("bind a device", "device-missing").errno(errno).path(path);
+    let missing = |errno| {
+        Failure::kind("bind a device", "device-missing")
+            .errno(errno)
+            .path(path)
+    };
     let node = clone_host_file(path).map_err(missing)?;
     let found = rustix::fs::fstat(&node).step_at("inspect a device", path)?;
     if !device.is(&found) {

@@ -63,14 +63,17 @@ pub fn make_readonly(root: &Root, paths: &[String], mounts: &[PlannedMount]) -> 
 }
 
 fn find(root: &Root, path: &str, mounts: &[PlannedMount]) -> Result<Option<OwnedFd>> {
-    let expected = [("proc", "/proc", PROC_SUPER_MAGIC), ("sysfs", "/sys", SYSFS_MAGIC)]
-        .into_iter()
-        .find(|(kind, place, _)| {
-            Path::new(path).starts_with(place)
-                && mounts
-                    .iter()
-                    .any(|mount| mount.is_type(kind) && mount.config.destination == Path::new(place))
-        });
+    let expected = [
+        ("proc", "/proc", PROC_SUPER_MAGIC),
+        ("sysfs", "/sys", SYSFS_MAGIC),
+    ]
+    .into_iter()
+    .find(|(kind, place, _)| {
+        Path::new(path).starts_with(place)
+            && mounts
+                .iter()
+                .any(|mount| mount.is_type(kind) && mount.config.destination == Path::new(place))
+    });
     let found = match expected {
         Some(_) => root.find_without_links(path),
         None => root.find(path),
@@ -83,7 +86,9 @@ fn find(root: &Root, path: &str, mounts: &[PlannedMount]) -> Result<Option<Owned
     if let Some((kind, _, magic)) = expected {
         let found = rustix::fs::fstatfs(&target).step_at("inspect a path to hide", path)?;
         if found.f_type as i64 != magic {
-            return Err(Failure::new("find a path to hide").path(path).detail(format!("not on {kind}")));
+            return Err(Failure::new("find a path to hide")
+                .path(path)
+                .detail(format!("not on {kind}")));
         }
     }
     Ok(Some(target))
@@ -92,13 +97,20 @@ fn find(root: &Root, path: &str, mounts: &[PlannedMount]) -> Result<Option<Owned
 fn null_device() -> Result<OwnedFd> {
     let null = clone_host_file(Path::new("/dev/null")).step("open the null device")?;
     let stat = rustix::fs::fstat(&null).step("inspect the null device")?;
-    let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let number = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
     if !FileType::from_raw_mode(stat.st_mode).is_char_device() || number != NULL_DEVICE {
-        return Err(Failure::new("inspect the null device").detail("the host's /dev/null is something else"));
+        return Err(Failure::new("inspect the null device")
+            .detail("the host's /dev/null is something else"));
     }
     Ok(null)
 }
 
 fn empty_options() -> [(String, Option<String>); 2] {
-    [("size".into(), Some("0".into())), ("mode".into(), Some("555".into()))]
+    [
+        ("size".into(), Some("0".into())),
+        ("mode".into(), Some("555".into())),
+    ]
 }

@@ -22,16 +22,35 @@ mod sysctl;
 
 use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Result, Step};
+
 pub use cgroup::remove_all as remove_cgroups;
 pub use config::Config;
 pub use container::{Container, End, Remains, Started};
 pub use filters::Filters;
 pub use plan::Plan;
 pub use procfs::Procfs;
+pub use stdio::Streams;
 
 /// What every container needs of the launcher's surroundings, opened once.
 pub struct Host {
     pub procfs: Procfs,
     /// The helper's own executable.
     pub helper: OwnedFd,
+}
+
+impl Host {
+    pub fn open() -> Result<Self> {
+        Ok(Host {
+            procfs: Procfs::open()?,
+            helper: rustix::fs::open(
+                "/proc/self/exe",
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .step("open the helper's executable")?,
+        })
+    }
 }

@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
+use super::cgroup::CgroupPlan;
 use super::cgroup_mount::mount_cgroups;
 use super::config::{self, MountOptions};
 use super::root::{Root, attach};
@@ -25,9 +26,12 @@ pub type LateReadonly = Vec<OwnedFd>;
 
 impl PlannedMount {
     pub fn plan(config: config::Mount) -> Result<Self> {
-        let options = MountOptions::parse(&config.options).map_err(|failure| failure.path(&config.destination))?;
+        let options = MountOptions::parse(&config.options)
+            .map_err(|failure| failure.path(&config.destination))?;
         let invalid = |detail| {
-            Err(Failure::kind("read mounts", "config-invalid").path(&config.destination).detail(detail))
+            Err(Failure::kind("read mounts", "config-invalid")
+                .path(&config.destination)
+                .detail(detail))
         };
         if !config.destination.is_absolute() || config.destination == Path::new("/") {
             return invalid("the destination must be an absolute path below the root");
@@ -46,17 +50,22 @@ impl PlannedMount {
     }
 }
 
-pub fn mount_all(root: &Root, mounts: &[PlannedMount]) -> Result<LateReadonly> {
+pub fn mount_all(
+    root: &Root,
+    mounts: &[PlannedMount],
+    cgroups: &CgroupPlan,
+) -> Result<LateReadonly> {
     let mut late = LateReadonly::new();
     for mount in mounts {
         let destination = &mount.config.destination;
         if mount.is_type("cgroup") {
-            mount_cgroups(root, mount)?;
+            mount_cgroups(root, mount, cgroups)?;
         } else if mount.options.bind {
             mount_bind(root, mount)?;
         } else {
             // A tmpfs has to take mount points and devices before it is closed.
-            let is_late = mount.is_type("tmpfs") && mount.options.set & libc::MOUNT_ATTR_RDONLY != 0;
+            let is_late =
+                mount.is_type("tmpfs") && mount.options.set & libc::MOUNT_ATTR_RDONLY != 0;
             let attributes = if is_late {
                 mount.options.set & !libc::MOUNT_ATTR_RDONLY
             } else {
@@ -66,7 +75,8 @@ pub fn mount_all(root: &Root, mounts: &[PlannedMount]) -> Result<LateReadonly> {
             let target = if mount.is_type("proc") || mount.is_type("sysfs") {
                 place_without_links(root, destination)?
             } else {
-                root.make_directory(destination).step_at("make a mount point", destination)?
+                root.make_directory(destination)
+                    .step_at("make a mount point", destination)?
             };
             finish(mount, &fd, &target)?;
             if is_late {
@@ -101,7 +111,9 @@ pub fn new_mount(
     rustix::mount::fsconfig_set_string(&context, "source", source).step(step())?;
     for (key, value) in data {
         match value {
-            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+            Some(value) => {
+                rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str())
+            }
             None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
         }
         .step(step())
@@ -116,8 +128,13 @@ pub fn new_mount(
 
 fn make(mount: &PlannedMount, attributes: u64) -> Result<OwnedFd> {
     let kind = mount.config.kind.as_deref().unwrap_or_default();
-    new_mount(kind, mount.config.source.as_deref(), &mount.options.data, attributes)
-        .map_err(|failure| failure.path(&mount.config.destination))
+    new_mount(
+        kind,
+        mount.config.source.as_deref(),
+        &mount.options.data,
+        attributes,
+    )
+    .map_err(|failure| failure.path(&mount.config.destination))
 }
 
 fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
@@ -129,7 +146,9 @@ fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
     }
     let tree = match rustix::mount::open_tree(CWD, source, flags) {
         Err(Errno::NOENT) => {
-            return Err(Failure::kind("bind mount", "mount-source-missing").errno(Errno::NOENT).path(source));
+            return Err(Failure::kind("bind mount", "mount-source-missing")
+                .errno(Errno::NOENT)
+                .path(source));
         }
         tree => tree.step_at("bind mount", source)?,
     };
@@ -145,7 +164,11 @@ fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
         let attributes = MountAttributes {
             set,
             // One field of several bits: to set it, the kernel wants it cleared in the same call.
-            clear: if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME },
+            clear: if set & libc::MOUNT_ATTR__ATIME == 0 {
+                0
+            } else {
+                libc::MOUNT_ATTR__ATIME
+            },
             ..MountAttributes::default()
         };
         mount_setattr(&tree, attributes).step_at("set the attributes of a mount", destination)?;
@@ -182,34 +205,37 @@ fn finish(mount: &PlannedMount, tree: &OwnedFd, target: &OwnedFd) -> Result<()> 
 fn place_without_links(root: &Root, destination: &Path) -> Result<OwnedFd> {
     match root.find_without_links(destination) {
         Err(Errno::NOENT) => {
-            root.make_directory(destination).step_at("make a mount point", destination)?;
+            root.make_directory(destination)
+                .step_at("make a mount point", destination)?;
             root.find_without_links(destination)
         }
         found => found,
     }
     .step_at("find a mount point", destination)
     .map_err(|failure| match failure.errno {
-        Some(errno) if errno == Errno::LOOP.raw_os_error() => failure.detail("a symbolic link in the image"),
+        Some(errno) if errno == Errno::LOOP.raw_os_error() => {
+            failure.detail("a symbolic link in the image")
+        }
         _ => failure,
     })
 }
 
 /// A handle on a file of the host, to be cloned into the container.
 pub fn clone_host_file(path: &Path) -> rustix::io::Result<OwnedFd> {
-    rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    rustix::mount::open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
 }
 
 /// Another clone of a mount that is attached in this mount namespace.
 pub fn clone_mount(mount: impl AsFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(mount, "", flags)
-}
-
-/// A handle on a file of the host.
-pub fn open_host_file(path: &Path) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }

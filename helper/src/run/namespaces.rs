@@ -56,7 +56,9 @@ impl PlannedNamespaces {
         if planned.at_clone & mount == 0 {
             return Err(invalid("a new mount namespace is needed"));
         }
-        if planned.user != !linux.uid_mappings.is_empty() || planned.user != !linux.gid_mappings.is_empty() {
+        if planned.user != !linux.uid_mappings.is_empty()
+            || planned.user != !linux.gid_mappings.is_empty()
+        {
             return Err(invalid("a new user namespace and its mappings go together"));
         }
         Ok(planned)
@@ -76,7 +78,10 @@ impl PlannedNamespaces {
             .iter()
             .map(|(kind, _)| Ok((*kind, open(&PathBuf::from(own(*kind)))?)))
             .collect::<Result<_>>()?;
-        let entered = self.join_before.iter().try_for_each(|(kind, path)| join_path(*kind, path));
+        let entered = self
+            .join_before
+            .iter()
+            .try_for_each(|(kind, path)| join_path(*kind, path));
         let cloned = entered.and_then(|()| clone());
         for (kind, fd) in back {
             join(fd, Some(link_type(kind))).step("return to the launcher's namespace")?;
@@ -98,7 +103,8 @@ fn join_path(kind: NamespaceType, path: &PathBuf) -> Result<()> {
 }
 
 fn open(path: &PathBuf) -> Result<std::os::fd::OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step_at("open a namespace", path)
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step_at("open a namespace", path)
 }
 
 fn own(kind: NamespaceType) -> &'static str {

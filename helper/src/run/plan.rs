@@ -45,14 +45,26 @@ const DEFAULT_UMASK: u32 = 0o022;
 
 impl Plan {
     pub fn new(container: String, config: Config, filters: &mut Filters) -> Result<Self> {
-        let Config { process, root, hostname, domainname, mounts, mut linux, keelson } = config;
+        let Config {
+            process,
+            root,
+            hostname,
+            domainname,
+            mounts,
+            mut linux,
+            keelson,
+        } = config;
         if process.terminal {
-            return Err(Failure::kind("read process", "config-invalid").detail("terminal is not carried out yet"));
+            return Err(Failure::kind("read process", "config-invalid")
+                .detail("terminal is not carried out yet"));
         }
         if !process.cwd.starts_with('/') {
             return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
         }
-        linux.sysctl.keys().try_for_each(|name| sysctl::check(name))?;
+        linux
+            .sysctl
+            .keys()
+            .try_for_each(|name| sysctl::check(name))?;
         let propagation = match &linux.rootfs_propagation {
             None => None,
             Some(word) => Some(Propagation::parse(word).ok_or_else(|| {
@@ -69,7 +81,10 @@ impl Plan {
             root: root.path,
             readonly_root: root.readonly,
             propagation,
-            mounts: mounts.into_iter().map(PlannedMount::plan).collect::<Result<_>>()?,
+            mounts: mounts
+                .into_iter()
+                .map(PlannedMount::plan)
+                .collect::<Result<_>>()?,
             devices: std::mem::take(&mut linux.devices),
             cgroups: CgroupPlan::new(&keelson.cgroups, std::mem::take(&mut linux.resources))?,
             hostname,
@@ -78,7 +93,9 @@ impl Plan {
             command: Command::plan(&process)?,
             capabilities: PlannedCapabilities::plan(process.capabilities.as_ref())?,
             no_new_privileges: process.no_new_privileges,
-            apparmor: process.apparmor_profile.filter(|profile| !profile.is_empty()),
+            apparmor: process
+                .apparmor_profile
+                .filter(|profile| !profile.is_empty()),
             selinux: process.selinux_label.filter(|label| !label.is_empty()),
             oom_score_adj: process.oom_score_adj,
             rlimits: rlimits::plan(&process.rlimits)?,

@@ -32,7 +32,9 @@ impl Procfs {
 
     /// Writes one value with one write, as these files want it. `path` is below /proc.
     pub fn write(&self, path: &str, value: &[u8]) -> Result<()> {
-        let file = self.open_file(path).step_at(format!("open /proc/{path}"), format!("/proc/{path}"))?;
+        let file = self
+            .open_file(path)
+            .step_at(format!("open /proc/{path}"), format!("/proc/{path}"))?;
         rustix::io::write(&file, value)
             .step_at(format!("write /proc/{path}"), format!("/proc/{path}"))
             .map(drop)

@@ -27,14 +27,23 @@ pub fn plan(rlimits: &[config::Rlimit]) -> Result<Vec<PlannedRlimit>> {
                 current: finite(rlimit.soft),
                 maximum: finite(rlimit.hard),
             };
-            Ok(PlannedRlimit { name: rlimit.kind.clone(), resource, limit })
+            Ok(PlannedRlimit {
+                name: rlimit.kind.clone(),
+                resource,
+                limit,
+            })
         })
         .collect()
 }
 
 /// Sets them. With `clamp`, one that may not be raised so far is lowered to what this process has, and a warning says so.
 pub fn apply(rlimits: &[PlannedRlimit], clamp: bool, warnings: &mut Vec<String>) -> Result<()> {
-    for PlannedRlimit { name, resource, limit } in rlimits {
+    for PlannedRlimit {
+        name,
+        resource,
+        limit,
+    } in rlimits
+    {
         match setrlimit(*resource, *limit) {
             Err(Errno::PERM) if clamp => {
                 let present = getrlimit(*resource).maximum;
@@ -43,7 +52,11 @@ pub fn apply(rlimits: &[PlannedRlimit], clamp: bool, warnings: &mut Vec<String>)
                     maximum: least(limit.maximum, present),
                 };
                 setrlimit(*resource, lowered.clone()).step(format!("set {name}"))?;
-                warnings.push(format!("{name}: {} lowered to {}", show(limit.maximum), show(lowered.maximum)));
+                warnings.push(format!(
+                    "{name}: {} lowered to {}",
+                    show(limit.maximum),
+                    show(lowered.maximum)
+                ));
             }
             set => set.step(format!("set {name}"))?,
         }

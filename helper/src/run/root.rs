@@ -69,15 +69,28 @@ impl Root {
     /// The directory that holds the last component of `path`, made where missing, and that component.
     pub fn make_parent<'a>(&self, path: &'a Path) -> Result<(OwnedFd, &'a std::ffi::OsStr)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         Ok((self.make_directory(parent.unwrap_or(Path::new("/")))?, name))
     }
 
-    fn open(&self, path: impl AsRef<Path>, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
+    fn open(
+        &self,
+        path: impl AsRef<Path>,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         loop {
             // EAGAIN: something was renamed while `..` was being resolved.
-            match rustix::fs::openat2(&self.fd, path.as_ref(), flags, Mode::empty(), INSIDE | resolve) {
+            match rustix::fs::openat2(
+                &self.fd,
+                path.as_ref(),
+                flags,
+                Mode::empty(),
+                INSIDE | resolve,
+            ) {
                 Err(Errno::AGAIN) => {}
                 opened => return opened,
             }

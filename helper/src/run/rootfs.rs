@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use super::config::{Propagation, RootfsMount};
@@ -26,7 +27,10 @@ pub fn mount_rootfs(parts: &[RootfsMount], path: &Path) -> Result<OwnedFd> {
             None => mount_legacy_overlay(part, path)?,
         });
     }
-    root.ok_or_else(|| Failure::kind("mount the root file system", "config-invalid").detail("keelson.rootfs is empty"))
+    root.ok_or_else(|| {
+        Failure::kind("mount the root file system", "config-invalid")
+            .detail("keelson.rootfs is empty")
+    })
 }
 
 /// What arrives from the host from now on still comes in, but nothing of ours goes out.
@@ -41,8 +45,12 @@ pub fn stop_propagation() -> Result<()> {
 
 /// Makes `root` the root directory and lets go of everything that was mounted before.
 pub fn pivot(root: impl AsFd, propagation: Option<Propagation>) -> Result<()> {
-    let old = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .step("open the old root")?;
+    let old = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step("open the old root")?;
     rustix::process::fchdir(root).step("enter the root file system")?;
     // The old root ends up mounted upon the new one, at the same place: no directory inside the image is needed.
     rustix::process::pivot_root(".", ".").step("pivot_root")?;
@@ -66,8 +74,15 @@ fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
     match part {
         RootfsMount::Bind { source, readonly } => bind(source, *readonly, true).map(Some),
         // Overlay wants two layers where nothing is written; a single one is that directory, read-only.
-        RootfsMount::Overlay { lower, upper: None, .. } if lower.len() == 1 => bind(&lower[0], true, false).map(Some),
-        RootfsMount::Overlay { lower, upper, work, options } => {
+        RootfsMount::Overlay {
+            lower, upper: None, ..
+        } if lower.len() == 1 => bind(&lower[0], true, false).map(Some),
+        RootfsMount::Overlay {
+            lower,
+            upper,
+            work,
+            options,
+        } => {
             let mut pinned = Vec::new();
             let mut strings = Vec::with_capacity(lower.len() + 2 + options.len());
             for directory in lower {
@@ -84,13 +99,18 @@ fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
 }
 
 fn overlay(strings: &[(&str, CString)], options: &[String]) -> Result<Option<OwnedFd>> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step("fsopen overlay")?;
+    let context =
+        rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step("fsopen overlay")?;
     for (key, value) in strings {
         match rustix::mount::fsconfig_set_string(&context, *key, value) {
             Ok(()) => {}
             // Before Linux 6.7 there is no `lowerdir+`.
             Err(Errno::INVAL) if *key == "lowerdir+" => return Ok(None),
-            Err(errno) => return Err(errno).step(format!("overlay {key}")).map_err(|f| f.path(value.to_string_lossy().as_ref())),
+            Err(errno) => {
+                return Err(errno)
+                    .step(format!("overlay {key}"))
+                    .map_err(|f| f.path(value.to_string_lossy().as_ref()));
+            }
         }
     }
     for option in options {
@@ -103,18 +123,28 @@ fn overlay(strings: &[(&str, CString)], options: &[String]) -> Result<Option<Own
     match rustix::mount::fsconfig_create(&context) {
         // Before Linux 6.5 the options of overlay are collected unread, so the unknown one is noticed only here.
         Err(Errno::INVAL) => return Ok(None),
-        created => created.step("mount overlay").map_err(|failure| explain(failure, &context))?,
+        created => created
+            .step("mount overlay")
+            .map_err(|failure| explain(failure, &context))?,
     }
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-        .step("fsmount overlay")
-        .map(Some)
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .step("fsmount overlay")
+    .map(Some)
 }
 
 /// What the kernel wrote about the failure, as it does for the new mount calls.
 pub fn explain(failure: Failure, context: &OwnedFd) -> Failure {
     let mut message = [0; 512];
     match rustix::io::read(context, &mut message) {
-        Ok(length) => failure.detail(String::from_utf8_lossy(&message[..length]).trim().to_owned()),
+        Ok(length) => failure.detail(
+            String::from_utf8_lossy(&message[..length])
+                .trim()
+                .to_owned(),
+        ),
         Err(_) => failure,
     }
 }
@@ -129,8 +159,12 @@ fn short(directory: &Path, pinned: &mut Vec<OwnedFd>) -> Result<CString> {
 }
 
 fn pin(directory: &Path, pinned: &mut Vec<OwnedFd>) -> Result<CString> {
-    let fd = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .step_at("open a layer", directory)?;
+    let fd = rustix::fs::open(
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step_at("open a layer", directory)?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     pinned.push(fd);
     CString::new(path).ok().ok_or_else(|| nul(directory))
@@ -139,7 +173,13 @@ fn pin(directory: &Path, pinned: &mut Vec<OwnedFd>) -> Result<CString> {
 /// mount(2) takes one page of options, so every directory is named by a descriptor: room for some 200 layers, and no
 /// character of a path can be mistaken for a separator.
 fn mount_legacy_overlay(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
-    let RootfsMount::Overlay { lower, upper, work, options } = part else {
+    let RootfsMount::Overlay {
+        lower,
+        upper,
+        work,
+        options,
+    } = part
+    else {
         unreachable!("only overlay has an old way");
     };
     let mut pinned = Vec::new();
@@ -161,10 +201,20 @@ fn mount_legacy_overlay(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
         data.extend(option.bytes());
     }
     let data = CString::new(data).ok().ok_or_else(|| nul(path))?;
-    rustix::mount::mount("overlay", path, "overlay", MountFlags::empty(), data.as_c_str())
-        .step_at("mount overlay", path)?;
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .step_at("open the root file system", path)
+    rustix::mount::mount(
+        "overlay",
+        path,
+        "overlay",
+        MountFlags::empty(),
+        data.as_c_str(),
+    )
+    .step_at("mount overlay", path)?;
+    rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .step_at("open the root file system", path)
 }
 
 fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
@@ -172,7 +222,8 @@ fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = rustix::mount::open_tree(CWD, source, flags).step_at("bind the root file system", source)?;
+    let tree = rustix::mount::open_tree(CWD, source, flags)
+        .step_at("bind the root file system", source)?;
     if readonly {
         let attributes = MountAttributes {
             set: libc::MOUNT_ATTR_RDONLY,
@@ -185,11 +236,19 @@ fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
 }
 
 fn attach_at(mount: OwnedFd, path: &Path) -> Result<OwnedFd> {
-    rustix::mount::move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .step_at("attach the root file system", path)?;
+    rustix::mount::move_mount(
+        &mount,
+        "",
+        CWD,
+        path,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+    .step_at("attach the root file system", path)?;
     Ok(mount)
 }
 
 fn nul(path: &Path) -> Failure {
-    Failure::kind("read a path", "config-invalid").path(path).detail("contains a NUL byte")
+    Failure::kind("read a path", "config-invalid")
+        .path(path)
+        .detail("contains a NUL byte")
 }

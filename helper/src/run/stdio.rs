@@ -23,7 +23,11 @@ impl Streams {
             StreamKind::Pipe => Pipe::make(uid, gid).map(Some),
             StreamKind::Null => Ok(None),
         };
-        Ok(Streams([make(stdio.stdin)?, make(stdio.stdout)?, make(stdio.stderr)?]))
+        Ok(Streams([
+            make(stdio.stdin)?,
+            make(stdio.stdout)?,
+            make(stdio.stderr)?,
+        ]))
     }
 
     /// Node's end of each stream, by the number it has in the launcher.
@@ -69,14 +73,14 @@ pub fn install(streams: &Streams) -> Result<()> {
         (Some(_), Some(_), Some(_)) => None,
         _ => Some(null_device()?),
     };
-    for (stream, install) in [
-        (stdin, rustix::stdio::dup2_stdin as fn(&OwnedFd) -> rustix::io::Result<()>),
-        (stdout, rustix::stdio::dup2_stdout),
-        (stderr, rustix::stdio::dup2_stderr),
-    ] {
-        if let Some(fd) = stream.or(null.as_ref()) {
-            install(fd).step("install a standard stream")?;
-        }
+    if let Some(fd) = stdin.or(null.as_ref()) {
+        rustix::stdio::dup2_stdin(fd).step("install stdin")?;
+    }
+    if let Some(fd) = stdout.or(null.as_ref()) {
+        rustix::stdio::dup2_stdout(fd).step("install stdout")?;
+    }
+    if let Some(fd) = stderr.or(null.as_ref()) {
+        rustix::stdio::dup2_stderr(fd).step("install stderr")?;
     }
     Ok(())
 }
@@ -85,7 +89,9 @@ fn null_device() -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let null = rustix::fs::open("/dev/null", flags, Mode::empty()).step("open /dev/null")?;
     let stat = rustix::fs::fstat(&null).step("inspect /dev/null")?;
-    if FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3) {
+    if FileType::from_raw_mode(stat.st_mode).is_char_device()
+        && stat.st_rdev == rustix::fs::makedev(1, 3)
+    {
         Ok(null)
     } else {
         Err(Failure::new("open /dev/null").detail("the container's /dev/null is something else"))

@@ -8,7 +8,13 @@ use super::process::last_errno;
 pub fn join_new_session_keyring() -> Result<()> {
     let anonymous = std::ptr::null::<libc::c_char>();
     // SAFETY: no name, so no memory is read.
-    match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) } {
+    match unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            anonymous,
+        )
+    } {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }

@@ -28,7 +28,11 @@ pub fn mount_setattr_root(attributes: MountAttributes) -> Result<()> {
 }
 
 fn setattr(fd: i32, path: &CStr, flags: i32, attributes: MountAttributes) -> Result<()> {
-    let recursive = if attributes.recursive { libc::AT_RECURSIVE } else { 0 };
+    let recursive = if attributes.recursive {
+        libc::AT_RECURSIVE
+    } else {
+        0
+    };
     let attr = libc::mount_attr {
         attr_set: attributes.set,
         attr_clr: attributes.clear,

@@ -68,7 +68,15 @@ pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
 pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: libc::c_int) -> Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a descriptor, numbers, and no siginfo.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            no_info,
+            0,
+        )
+    };
     match sent {
         -1 => Err(last_errno()),
         _ => Ok(()),

@@ -12,7 +12,12 @@ pub fn load_filter(program: &[libc::sock_filter], flags: u32) -> Result<()> {
     };
     // SAFETY: `filter` describes `program`, at most 4096 instructions, which the kernel copies and verifies.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const filter,
+        )
     };
     match result {
         -1 => Err(last_errno()),

@@ -64,21 +64,41 @@ pub fn assemble(decision: &Decision) -> Vec<Instruction> {
         }
         program.extend(body);
     }
-    program.push(with_number(MOVE_NUMBER, ANSWER, i32::from(decision.allow), 0));
+    program.push(with_number(
+        MOVE_NUMBER,
+        ANSWER,
+        i32::from(decision.allow),
+        0,
+    ));
     program.push(with_number(EXIT, 0, 0, 0));
     program
 }
 
 fn load(register: u8, offset: i16) -> Instruction {
-    Instruction { code: LOAD_WORD, registers: register | (CONTEXT << 4), offset, immediate: 0 }
+    Instruction {
+        code: LOAD_WORD,
+        registers: register | (CONTEXT << 4),
+        offset,
+        immediate: 0,
+    }
 }
 
 fn with_register(code: u8, destination: u8, source: u8) -> Instruction {
-    Instruction { code, registers: destination | (source << 4), offset: 0, immediate: 0 }
+    Instruction {
+        code,
+        registers: destination | (source << 4),
+        offset: 0,
+        immediate: 0,
+    }
 }
 
 fn with_number(code: u8, register: u8, immediate: i32, offset: i16) -> Instruction {
-    Instruction { code, registers: register, offset, immediate }
+    Instruction {
+        code,
+        registers: register,
+        offset,
+        immediate,
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +112,12 @@ mod tests {
         let mut registers = [0u64; 11];
         let mut at = 0;
         loop {
-            let Instruction { code, registers: names, offset, immediate } = program[at];
+            let Instruction {
+                code,
+                registers: names,
+                offset,
+                immediate,
+            } = program[at];
             let (to, from) = ((names & 15) as usize, (names >> 4) as usize);
             at += 1;
             match code {
@@ -111,7 +136,9 @@ mod tests {
     }
 
     fn program(rules: &str) -> Vec<Instruction> {
-        assemble(&Decision::of(&serde_json::from_str::<Vec<_>>(rules).unwrap()))
+        assemble(&Decision::of(
+            &serde_json::from_str::<Vec<_>>(rules).unwrap(),
+        ))
     }
 
     #[test]
@@ -132,7 +159,8 @@ mod tests {
 
     #[test]
     fn denies_exactly_what_is_excepted() {
-        let program = program(r#"[{"allow":true},{"allow":false,"type":"b","major":8,"access":"w"}]"#);
+        let program =
+            program(r#"[{"allow":true},{"allow":false,"type":"b","major":8,"access":"w"}]"#);
         assert!(!ask(&program, BLOCK, READ | WRITE, 8, 1));
         assert!(ask(&program, BLOCK, READ, 8, 1));
         assert!(ask(&program, CHAR, WRITE, 8, 1));

@@ -55,14 +55,25 @@ pub fn v1_writes(rules: &[DeviceRule]) -> Vec<Write> {
     rules
         .iter()
         .map(|rule| {
-            let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+            let file = if rule.allow {
+                "devices.allow"
+            } else {
+                "devices.deny"
+            };
             if rule.kind == "a" {
                 return Write::new(file, "a");
             }
-            let number = |number| number_of(number).map_or("*".into(), |number: u32| number.to_string());
+            let number =
+                |number| number_of(number).map_or("*".into(), |number: u32| number.to_string());
             Write::new(
                 file,
-                format!("{} {}:{} {}", rule.kind, number(rule.major), number(rule.minor), rule.access),
+                format!(
+                    "{} {}:{} {}",
+                    rule.kind,
+                    number(rule.major),
+                    number(rule.minor),
+                    rule.access
+                ),
             )
         })
         .collect()
@@ -71,10 +82,16 @@ pub fn v1_writes(rules: &[DeviceRule]) -> Vec<Write> {
 impl Decision {
     pub fn of(rules: &[DeviceRule]) -> Self {
         // A cgroup that was told nothing allows all.
-        let mut decision = Decision { allow: true, exceptions: BTreeMap::new() };
+        let mut decision = Decision {
+            allow: true,
+            exceptions: BTreeMap::new(),
+        };
         for rule in rules {
             if rule.kind == "a" {
-                decision = Decision { allow: rule.allow, exceptions: BTreeMap::new() };
+                decision = Decision {
+                    allow: rule.allow,
+                    exceptions: BTreeMap::new(),
+                };
                 continue;
             }
             let range = DeviceRange {
@@ -119,13 +136,25 @@ mod tests {
 
     #[test]
     fn deny_all_then_allow_one() {
-        let rules = rules(r#"[{"allow":false},{"allow":true,"type":"c","major":1,"minor":3,"access":"rw"}]"#);
+        let rules = rules(
+            r#"[{"allow":false},{"allow":true,"type":"c","major":1,"minor":3,"access":"rw"}]"#,
+        );
         let decision = Decision::of(&rules);
         assert!(!decision.allow);
-        let null = DeviceRange { block: false, major: Some(1), minor: Some(3) };
+        let null = DeviceRange {
+            block: false,
+            major: Some(1),
+            minor: Some(3),
+        };
         assert_eq!(decision.exceptions, BTreeMap::from([(null, READ | WRITE)]));
         let writes = v1_writes(&rules);
-        assert_eq!(writes, [Write::new("devices.deny", "a"), Write::new("devices.allow", "c 1:3 rw")]);
+        assert_eq!(
+            writes,
+            [
+                Write::new("devices.deny", "a"),
+                Write::new("devices.allow", "c 1:3 rw")
+            ]
+        );
     }
 
     #[test]
@@ -135,7 +164,11 @@ mod tests {
                 {"allow":true,"type":"b","major":-1,"minor":-1,"access":"rwm"},
                 {"allow":false,"type":"b","access":"w"}]"#,
         ));
-        let all = DeviceRange { block: true, major: None, minor: None };
+        let all = DeviceRange {
+            block: true,
+            major: None,
+            minor: None,
+        };
         assert_eq!(decision.exceptions, BTreeMap::from([(all, READ | MKNOD)]));
     }
 

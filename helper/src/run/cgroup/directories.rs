@@ -17,24 +17,34 @@ const WANTED: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
 
 /// Makes a v2 cgroup in which every file of `writes` exists.
 pub fn make_v2(directory: &Path, writes: &[Write]) -> Result<()> {
-    let needed: BTreeSet<&str> =
-        writes.iter().filter_map(|write| write.files[0].split('.').next()).collect();
+    let needed: BTreeSet<&str> = writes
+        .iter()
+        .filter_map(|write| write.files[0].split('.').next())
+        .collect();
     let parent = directory.parent().unwrap_or(directory);
     // The usual case: a sibling has been made before, so the parent is there and ready.
-    let ready = read(parent, "cgroup.subtree_control")
-        .is_ok_and(|on| needed.iter().all(|name| on.split_whitespace().any(|word| word == *name)));
+    let ready = read(parent, "cgroup.subtree_control").is_ok_and(|on| {
+        needed
+            .iter()
+            .all(|name| on.split_whitespace().any(|word| word == *name))
+    });
     if !ready {
         make_parents_v2(parent)?;
     }
     make(directory)?;
     if !ready {
-        let on = read(directory, "cgroup.controllers").step_at("read cgroup.controllers", directory)?;
-        let missing: Vec<_> =
-            needed.into_iter().filter(|name| !on.split_whitespace().any(|word| word == *name)).collect();
+        let on =
+            read(directory, "cgroup.controllers").step_at("read cgroup.controllers", directory)?;
+        let missing: Vec<_> = needed
+            .into_iter()
+            .filter(|name| !on.split_whitespace().any(|word| word == *name))
+            .collect();
         if !missing.is_empty() {
-            return Err(Failure::kind("enable cgroup controllers", "limit-unsupported")
-                .path(parent)
-                .detail(missing.join(" ")));
+            return Err(
+                Failure::kind("enable cgroup controllers", "limit-unsupported")
+                    .path(parent)
+                    .detail(missing.join(" ")),
+            );
         }
     }
     Ok(())
@@ -46,9 +56,7 @@ pub fn make_v1(controller: &str, directory: &Path) -> Result<()> {
         return make_cpuset(directory);
     }
     match rustix::fs::mkdir(directory, MODE) {
-        Err(Errno::NOENT) => {
-            std::fs::create_dir_all(directory).step_at("make a cgroup", directory)
-        }
+        Err(Errno::NOENT) => std::fs::create_dir_all(directory).step_at("make a cgroup", directory),
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno).step_at("make a cgroup", directory),
     }
@@ -66,7 +74,8 @@ fn make_cpuset(directory: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = read(directory, file).step_at(format!("read {file}"), directory)?;
         if own.trim().is_empty() {
-            let inherited = read(parent(directory)?, file).step_at(format!("read {file}"), directory)?;
+            let inherited =
+                read(parent(directory)?, file).step_at(format!("read {file}"), directory)?;
             write(directory, file, inherited.trim())?;
         }
     }
@@ -76,16 +85,25 @@ fn make_cpuset(directory: &Path) -> Result<()> {
 /// Makes the ancestors and turns controllers on in each, from the top. Where this process may not (above what is
 /// delegated to it, or in a cgroup that holds processes) they stay as they are; the caller sees what came of it.
 fn make_parents_v2(directory: &Path) -> Result<()> {
-    let is_root = rustix::fs::statfs(parent(directory)?).is_ok_and(|fs| fs.f_type as i64 != CGROUP2_SUPER_MAGIC);
+    let is_root = rustix::fs::statfs(parent(directory)?)
+        .is_ok_and(|fs| fs.f_type as i64 != CGROUP2_SUPER_MAGIC);
     if !is_root {
         make_parents_v2(parent(directory)?)?;
         make(directory)?;
     }
-    let available = read(directory, "cgroup.controllers").step_at("read cgroup.controllers", directory)?;
+    let available =
+        read(directory, "cgroup.controllers").step_at("read cgroup.controllers", directory)?;
     let on = read(directory, "cgroup.subtree_control").unwrap_or_default();
-    for controller in available.split_whitespace().filter(|name| WANTED.contains(name)) {
+    for controller in available
+        .split_whitespace()
+        .filter(|name| WANTED.contains(name))
+    {
         if !on.split_whitespace().any(|word| word == controller) {
-            let _ = write(directory, "cgroup.subtree_control", &format!("+{controller}"));
+            let _ = write(
+                directory,
+                "cgroup.subtree_control",
+                &format!("+{controller}"),
+            );
         }
     }
     Ok(())
@@ -99,5 +117,7 @@ fn make(directory: &Path) -> Result<()> {
 }
 
 fn parent(directory: &Path) -> Result<&Path> {
-    directory.parent().ok_or_else(|| Failure::kind("make a cgroup", "config-invalid").path(directory))
+    directory
+        .parent()
+        .ok_or_else(|| Failure::kind("make a cgroup", "config-invalid").path(directory))
 }

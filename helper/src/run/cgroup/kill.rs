@@ -10,7 +10,9 @@ use super::{read, write};
 /// Sends SIGKILL to every process in these cgroups and below. Does not wait for them to end.
 pub fn kill_all(directories: &[PathBuf]) {
     // The kernel does it at once (Linux 5.14), and what is being forked meanwhile does not escape.
-    let by_kernel = directories.iter().any(|directory| write(directory, "cgroup.kill", "1").is_ok());
+    let by_kernel = directories
+        .iter()
+        .any(|directory| write(directory, "cgroup.kill", "1").is_ok());
     if by_kernel {
         return;
     }
@@ -49,13 +51,19 @@ fn kill_tree(directory: &Path) {
 
 fn processes(directory: &Path) -> Vec<Pid> {
     let text = read(directory, "cgroup.procs").unwrap_or_default();
-    text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+    text.lines()
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+        .collect()
 }
 
 /// v2 and v1 have different files for it; a hierarchy without the freezer has neither.
 fn freeze(directories: &[PathBuf], frozen: bool) {
     for directory in directories {
         let _ = write(directory, "cgroup.freeze", if frozen { "1" } else { "0" });
-        let _ = write(directory, "freezer.state", if frozen { "FROZEN" } else { "THAWED" });
+        let _ = write(
+            directory,
+            "freezer.state",
+            if frozen { "FROZEN" } else { "THAWED" },
+        );
     }
 }

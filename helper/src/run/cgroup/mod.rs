@@ -69,7 +69,12 @@ impl CgroupPlan {
         if devices.is_some() && cgroups.v2.is_none() && !cgroups.v1.contains_key("devices") {
             return Err(missing("devices"));
         }
-        Ok(CgroupPlan { v2: cgroups.v2.clone(), v2_writes, v1, devices })
+        Ok(CgroupPlan {
+            v2: cgroups.v2.clone(),
+            v2_writes,
+            v1,
+            devices,
+        })
     }
 
     /// Every directory, the v2 one first.
@@ -78,10 +83,21 @@ impl CgroupPlan {
         self.v2.iter().cloned().chain(v1).collect()
     }
 
+    /// The names of the v1 hierarchies the container has a cgroup in.
+    pub fn controllers_v1(&self) -> impl Iterator<Item = &str> {
+        self.v1
+            .iter()
+            .map(|hierarchy| hierarchy.controller.as_str())
+    }
+
     /// Where the memory controller counts.
     pub fn memory(&self) -> Option<&Path> {
-        let v1 = self.v1.iter().find(|hierarchy| hierarchy.controller == "memory");
-        v1.map(|hierarchy| hierarchy.directory.as_path()).or(self.v2.as_deref())
+        let v1 = self
+            .v1
+            .iter()
+            .find(|hierarchy| hierarchy.controller == "memory");
+        v1.map(|hierarchy| hierarchy.directory.as_path())
+            .or(self.v2.as_deref())
     }
 
     /// Makes the v2 directory, so that a process can be cloned into it.
@@ -90,9 +106,13 @@ impl CgroupPlan {
             return Ok(None);
         };
         directories::make_v2(directory, &self.v2_writes)?;
-        rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .step_at("open a cgroup", directory)
-            .map(Some)
+        rustix::fs::open(
+            directory,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .step_at("open a cgroup", directory)
+        .map(Some)
     }
 
     /// Sets the limits, and moves `pid` into the v1 hierarchies. It is in the v2 one from its first instruction.
@@ -108,11 +128,16 @@ impl CgroupPlan {
                 v1_devices = true;
                 apply(&hierarchy.directory, &devices::v1_writes(rules))?;
             }
-            write(&hierarchy.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+            write(
+                &hierarchy.directory,
+                "cgroup.procs",
+                &pid.as_raw_nonzero().to_string(),
+            )?;
         }
         if let (Some(rules), Some(directory), false) = (&self.devices, v2, v1_devices) {
             let program = device_program::assemble(&devices::Decision::of(rules));
-            crate::sys::bpf::attach_device_program(directory, &program).step("attach the device program")?;
+            crate::sys::bpf::attach_device_program(directory, &program)
+                .step("attach the device program")?;
         }
         Ok(())
     }
@@ -120,7 +145,10 @@ impl CgroupPlan {
 
 impl Write {
     fn new(file: impl Into<String>, value: impl ToString) -> Self {
-        Write { files: vec![file.into()], value: value.to_string() }
+        Write {
+            files: vec![file.into()],
+            value: value.to_string(),
+        }
     }
 
     fn or(mut self, file: &str) -> Self {
@@ -140,7 +168,10 @@ fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
             }
         }
         outcome.map_err(|failure| match failure.errno {
-            Some(errno) if errno == Errno::NOENT.raw_os_error() => Failure { kind: Some("limit-unsupported"), ..failure },
+            Some(errno) if errno == Errno::NOENT.raw_os_error() => Failure {
+                kind: Some("limit-unsupported"),
+                ..failure
+            },
             _ => failure,
         })?;
     }
@@ -165,16 +196,36 @@ fn read(directory: &Path, file: &str) -> std::io::Result<String> {
 
 /// The first limit that is still to be carried out.
 fn unmet(resources: &Resources) -> Option<&'static str> {
-    let Resources { memory, cpu, pids, block_io, hugepage_limits, unified, devices: _ } = resources;
+    let Resources {
+        memory,
+        cpu,
+        pids,
+        block_io,
+        hugepage_limits,
+        unified,
+        devices: _,
+    } = resources;
     [
-        ("memory", memory.limit.is_some() || memory.reservation.is_some() || memory.swap.is_some()),
+        (
+            "memory",
+            memory.limit.is_some() || memory.reservation.is_some() || memory.swap.is_some(),
+        ),
         ("memory.swappiness", memory.swappiness.is_some()),
-        ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
-        ("cpu", cpu.shares.is_some() || cpu.quota.is_some() || cpu.period.is_some()),
+        (
+            "memory.disableOOMKiller",
+            memory.disable_oom_killer == Some(true),
+        ),
+        (
+            "cpu",
+            cpu.shares.is_some() || cpu.quota.is_some() || cpu.period.is_some(),
+        ),
         ("cpu", cpu.burst.is_some() || cpu.idle.is_some()),
         ("cpuset", cpu.cpus.is_some() || cpu.mems.is_some()),
         ("pids", pids.is_some()),
-        ("blockIO", block_io.weight.is_some() || !block_io.weight_device.is_empty()),
+        (
+            "blockIO",
+            block_io.weight.is_some() || !block_io.weight_device.is_empty(),
+        ),
         (
             "blockIO",
             !block_io.throttle_read_bps_device.is_empty()
@@ -200,7 +251,10 @@ mod tests {
     fn plan(v2: bool, v1: &[&str], resources: &str) -> Result<CgroupPlan> {
         let cgroups = Cgroups {
             v2: v2.then(|| "/cg/v2".into()),
-            v1: v1.iter().map(|name| ((*name).into(), format!("/cg/{name}").into())).collect(),
+            v1: v1
+                .iter()
+                .map(|name| ((*name).into(), format!("/cg/{name}").into()))
+                .collect(),
         };
         CgroupPlan::new(&cgroups, serde_json::from_str(resources).unwrap())
     }
@@ -213,7 +267,10 @@ mod tests {
             r#"{"memory":{"limit":1000},"pids":{"limit":5},"hugepageLimits":[{"pageSize":"2MB","limit":7}]}"#,
         )
         .unwrap();
-        assert_eq!(plan.v1[0].writes, [Write::new("memory.limit_in_bytes", 1000)]);
+        assert_eq!(
+            plan.v1[0].writes,
+            [Write::new("memory.limit_in_bytes", 1000)]
+        );
         assert_eq!(plan.v1[1].writes, [Write::new("pids.max", 5)]);
         assert_eq!(plan.v2_writes, [Write::new("hugetlb.2MB.max", 7)]);
         assert_eq!(plan.memory(), Some(Path::new("/cg/memory")));

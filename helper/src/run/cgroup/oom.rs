@@ -12,7 +12,10 @@ pub fn oom_kills(directory: &Path) -> u64 {
         return count(&events);
     }
     let own = read(directory, "memory.oom_control").map_or(0, |control| count(&control));
-    own + children(directory).iter().map(|child| oom_kills(child)).sum::<u64>()
+    own + children(directory)
+        .iter()
+        .map(|child| oom_kills(child))
+        .sum::<u64>()
 }
 
 fn count(text: &str) -> u64 {
@@ -28,7 +31,10 @@ mod tests {
 
     #[test]
     fn reads_both_versions() {
-        assert_eq!(count("low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n"), 1);
+        assert_eq!(
+            count("low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n"),
+            1
+        );
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3);
     }
 }

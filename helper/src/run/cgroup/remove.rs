@@ -20,7 +20,10 @@ pub fn remove_all(directories: &[PathBuf]) -> Vec<Failure> {
     if directories.iter().any(|directory| is_populated(directory)) {
         kill_all(directories);
     }
-    directories.iter().filter_map(|directory| remove(directory, directories).err()).collect()
+    directories
+        .iter()
+        .filter_map(|directory| remove(directory, directories).err())
+        .collect()
 }
 
 fn remove(directory: &Path, all: &[PathBuf]) -> Result<()> {

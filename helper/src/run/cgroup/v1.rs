@@ -67,15 +67,27 @@ fn cpu(resources: &mut Resources) -> Vec<Write> {
 
 fn cpuset(resources: &mut Resources) -> Vec<Write> {
     let cpu = &mut resources.cpu;
-    let files = [("cpuset.cpus", cpu.cpus.take()), ("cpuset.mems", cpu.mems.take())];
+    let files = [
+        ("cpuset.cpus", cpu.cpus.take()),
+        ("cpuset.mems", cpu.mems.take()),
+    ];
     files
         .into_iter()
-        .filter_map(|(file, value)| value.filter(|value| !value.is_empty()).map(|value| Write::new(file, value)))
+        .filter_map(|(file, value)| {
+            value
+                .filter(|value| !value.is_empty())
+                .map(|value| Write::new(file, value))
+        })
         .collect()
 }
 
 fn pids(resources: &mut Resources) -> Vec<Write> {
-    resources.pids.take().map(|pids| Write::new("pids.max", limit_or_max(pids.limit))).into_iter().collect()
+    resources
+        .pids
+        .take()
+        .map(|pids| Write::new("pids.max", limit_or_max(pids.limit)))
+        .into_iter()
+        .collect()
 }
 
 fn blkio(resources: &mut Resources) -> Vec<Write> {
@@ -91,10 +103,22 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
         }
     }
     let throttles = [
-        ("blkio.throttle.read_bps_device", &io.throttle_read_bps_device),
-        ("blkio.throttle.write_bps_device", &io.throttle_write_bps_device),
-        ("blkio.throttle.read_iops_device", &io.throttle_read_iops_device),
-        ("blkio.throttle.write_iops_device", &io.throttle_write_iops_device),
+        (
+            "blkio.throttle.read_bps_device",
+            &io.throttle_read_bps_device,
+        ),
+        (
+            "blkio.throttle.write_bps_device",
+            &io.throttle_write_bps_device,
+        ),
+        (
+            "blkio.throttle.read_iops_device",
+            &io.throttle_read_iops_device,
+        ),
+        (
+            "blkio.throttle.write_iops_device",
+            &io.throttle_write_iops_device,
+        ),
     ];
     for (file, devices) in throttles {
         for Throttle { major, minor, rate } in devices {
@@ -107,12 +131,21 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
 fn hugetlb(resources: &mut Resources) -> Vec<Write> {
     std::mem::take(&mut resources.hugepage_limits)
         .iter()
-        .map(|limit| Write::new(format!("hugetlb.{}.limit_in_bytes", limit.page_size), limit.limit))
+        .map(|limit| {
+            Write::new(
+                format!("hugetlb.{}.limit_in_bytes", limit.page_size),
+                limit.limit,
+            )
+        })
         .collect()
 }
 
 fn limit_or_max(limit: i64) -> String {
-    if limit > 0 { limit.to_string() } else { "max".into() }
+    if limit > 0 {
+        limit.to_string()
+    } else {
+        "max".into()
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +155,8 @@ mod tests {
     #[test]
     fn memory_comes_before_memory_and_swap() {
         let mut resources: Resources =
-            serde_json::from_str(r#"{"memory":{"swap":2000,"limit":1000,"reservation":-1}}"#).unwrap();
+            serde_json::from_str(r#"{"memory":{"swap":2000,"limit":1000,"reservation":-1}}"#)
+                .unwrap();
         assert_eq!(
             take("memory", &mut resources).unwrap(),
             [
@@ -135,8 +169,10 @@ mod tests {
 
     #[test]
     fn a_hierarchy_of_two_controllers_takes_the_limits_of_both() {
-        let mut resources: Resources =
-            serde_json::from_str(r#"{"cpu":{"shares":512,"quota":50000,"period":100000,"cpus":"0-1"}}"#).unwrap();
+        let mut resources: Resources = serde_json::from_str(
+            r#"{"cpu":{"shares":512,"quota":50000,"period":100000,"cpus":"0-1"}}"#,
+        )
+        .unwrap();
         assert_eq!(
             take("cpu,cpuacct", &mut resources).unwrap(),
             [

@@ -15,11 +15,16 @@ pub fn take(resources: &mut Resources) -> Result<Vec<Write>> {
     }
     writes.extend(io(resources));
     for limit in std::mem::take(&mut resources.hugepage_limits) {
-        writes.push(Write::new(format!("hugetlb.{}.max", limit.page_size), limit.limit));
+        writes.push(Write::new(
+            format!("hugetlb.{}.max", limit.page_size),
+            limit.limit,
+        ));
     }
     for (file, value) in std::mem::take(&mut resources.unified) {
         if file.contains('/') || !file.contains('.') || file.starts_with("cgroup.") {
-            return Err(Failure::kind("read linux.resources.unified", "config-invalid").detail(file));
+            return Err(
+                Failure::kind("read linux.resources.unified", "config-invalid").detail(file),
+            );
         }
         writes.push(Write::new(file, value));
     }
@@ -36,7 +41,11 @@ fn memory(resources: &mut Resources) -> Result<Vec<Write>> {
     if let Some(swap) = memory.swap.take().filter(|&swap| swap != 0) {
         writes.push(Write::new("memory.swap.max", swap_alone(swap, limit)?));
     }
-    if let Some(reservation) = memory.reservation.take().filter(|&reservation| reservation != 0) {
+    if let Some(reservation) = memory
+        .reservation
+        .take()
+        .filter(|&reservation| reservation != 0)
+    {
         writes.push(Write::new("memory.low", limit_or_max(reservation)));
     }
     Ok(writes)
@@ -49,8 +58,10 @@ fn swap_alone(both: i64, memory: Option<i64>) -> Result<String> {
     }
     match memory {
         Some(memory) if memory > 0 && both >= memory => Ok((both - memory).to_string()),
-        _ => Err(Failure::kind("read linux.resources.memory", "config-invalid")
-            .detail("swap is memory and swap together: it needs a memory limit, not above it")),
+        _ => Err(
+            Failure::kind("read linux.resources.memory", "config-invalid")
+                .detail("swap is memory and swap together: it needs a memory limit, not above it"),
+        ),
     }
 }
 
@@ -65,7 +76,10 @@ fn cpu(resources: &mut Resources) -> Vec<Write> {
     let period = period.filter(|&period| period != 0);
     if quota.is_some() || period.is_some() {
         let quota = limit_or_max(quota.unwrap_or(-1));
-        writes.push(Write::new("cpu.max", format!("{quota} {}", period.unwrap_or(DEFAULT_PERIOD))));
+        writes.push(Write::new(
+            "cpu.max",
+            format!("{quota} {}", period.unwrap_or(DEFAULT_PERIOD)),
+        ));
     }
     if let Some(burst) = cpu.burst.take() {
         writes.push(Write::new("cpu.max.burst", burst));
@@ -73,7 +87,10 @@ fn cpu(resources: &mut Resources) -> Vec<Write> {
     if let Some(idle) = cpu.idle.take() {
         writes.push(Write::new("cpu.idle", idle));
     }
-    for (file, value) in [("cpuset.cpus", cpu.cpus.take()), ("cpuset.mems", cpu.mems.take())] {
+    for (file, value) in [
+        ("cpuset.cpus", cpu.cpus.take()),
+        ("cpuset.mems", cpu.mems.take()),
+    ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             writes.push(Write::new(file, value));
         }
@@ -107,14 +124,21 @@ fn io(resources: &mut Resources) -> Vec<Write> {
     ];
     for (key, devices) in throttles {
         for device in devices {
-            writes.push(Write::new("io.max", format!("{}:{} {key}={}", device.major, device.minor, device.rate)));
+            writes.push(Write::new(
+                "io.max",
+                format!("{}:{} {key}={}", device.major, device.minor, device.rate),
+            ));
         }
     }
     writes
 }
 
 fn limit_or_max(limit: i64) -> String {
-    if limit > 0 { limit.to_string() } else { "max".into() }
+    if limit > 0 {
+        limit.to_string()
+    } else {
+        "max".into()
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +159,10 @@ mod tests {
     fn swap_is_what_is_left_beside_memory() {
         assert_eq!(
             writes(r#"{"memory":{"limit":1000,"swap":1500}}"#).unwrap(),
-            [Write::new("memory.max", 1000), Write::new("memory.swap.max", 500)]
+            [
+                Write::new("memory.max", 1000),
+                Write::new("memory.swap.max", 500)
+            ]
         );
         assert_eq!(
             writes(r#"{"memory":{"limit":1000,"swap":-1}}"#).unwrap()[1],
@@ -147,15 +174,24 @@ mod tests {
 
     #[test]
     fn quota_and_period_are_one_file() {
-        assert_eq!(writes(r#"{"cpu":{"quota":50000}}"#).unwrap(), [Write::new("cpu.max", "50000 100000")]);
-        assert_eq!(writes(r#"{"cpu":{"quota":-1,"period":5000}}"#).unwrap(), [Write::new("cpu.max", "max 5000")]);
+        assert_eq!(
+            writes(r#"{"cpu":{"quota":50000}}"#).unwrap(),
+            [Write::new("cpu.max", "50000 100000")]
+        );
+        assert_eq!(
+            writes(r#"{"cpu":{"quota":-1,"period":5000}}"#).unwrap(),
+            [Write::new("cpu.max", "max 5000")]
+        );
     }
 
     #[test]
     fn unified_names_only_files_of_controllers() {
         assert!(writes(r#"{"unified":{"memory.high":"1000"}}"#).is_ok());
         for file in ["../x.y", "cgroup.procs", "tasks"] {
-            assert!(writes(&format!(r#"{{"unified":{{"{file}":"1"}}}}"#)).is_err(), "{file}");
+            assert!(
+                writes(&format!(r#"{{"unified":{{"{file}":"1"}}}}"#)).is_err(),
+                "{file}"
+            );
         }
     }
 }

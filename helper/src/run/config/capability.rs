@@ -52,9 +52,12 @@ const NAMES: [&str; 41] = [
 pub fn parse_capabilities(names: &[String]) -> Result<CapabilitySet> {
     let mut set = CapabilitySet::empty();
     for name in names {
-        let number = NAMES.iter().position(|known| known == name).ok_or_else(|| {
-            Failure::kind("read process.capabilities", "config-invalid").detail(name.clone())
-        })?;
+        let number = NAMES
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| {
+                Failure::kind("read process.capabilities", "config-invalid").detail(name.clone())
+            })?;
         set |= CapabilitySet::from_bits_retain(1 << number);
     }
     Ok(set)
@@ -67,7 +70,8 @@ mod tests {
     #[test]
     fn names_match_the_kernels_numbers() {
         let names = ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN"].map(String::from);
-        let set = CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE | CapabilitySet::CHOWN;
+        let set =
+            CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE | CapabilitySet::CHOWN;
         assert_eq!(parse_capabilities(&names).unwrap(), set);
     }
 

@@ -40,7 +40,9 @@ impl MountOptions {
                     "bind" => parsed.bind = true,
                     "rbind" => (parsed.bind, parsed.recursive) = (true, true),
                     "defaults" | "async" => {}
-                    "remount" | "idmap" | "ridmap" | "tmpcopyup" => return Err(unsupported(option)),
+                    "remount" | "idmap" | "ridmap" | "tmpcopyup" => {
+                        return Err(unsupported(option));
+                    }
                     word => parsed.data.push(match word.split_once('=') {
                         Some((key, value)) => (key.into(), Some(value.into())),
                         None => (word.into(), None),
@@ -112,23 +114,42 @@ mod tests {
     use super::*;
 
     fn parse(options: &[&str]) -> MountOptions {
-        MountOptions::parse(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>()).unwrap()
+        MountOptions::parse(
+            &options
+                .iter()
+                .map(|option| (*option).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn attributes_propagation_and_data_are_told_apart() {
-        let parsed = parse(&["nosuid", "noexec", "nodev", "mode=755", "size=65536k", "rprivate"]);
+        let parsed = parse(&[
+            "nosuid",
+            "noexec",
+            "nodev",
+            "mode=755",
+            "size=65536k",
+            "rprivate",
+        ]);
         assert_eq!(
             parsed.set,
             libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NODEV
         );
         assert_eq!(
             parsed.propagation,
-            Some(Propagation { kind: libc::MS_PRIVATE, recursive: true })
+            Some(Propagation {
+                kind: libc::MS_PRIVATE,
+                recursive: true
+            })
         );
         assert_eq!(
             parsed.data,
-            [("mode".into(), Some("755".into())), ("size".into(), Some("65536k".into()))]
+            [
+                ("mode".into(), Some("755".into())),
+                ("size".into(), Some("65536k".into()))
+            ]
         );
         assert!(!parsed.bind);
     }
@@ -136,7 +157,10 @@ mod tests {
     #[test]
     fn the_last_word_counts() {
         assert_eq!(parse(&["ro", "rw"]).set, 0);
-        assert_eq!(parse(&["noatime", "strictatime"]).set, libc::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(
+            parse(&["noatime", "strictatime"]).set,
+            libc::MOUNT_ATTR_STRICTATIME
+        );
         assert_eq!(parse(&["noatime", "relatime"]).set, 0);
     }
 
@@ -145,7 +169,10 @@ mod tests {
         let parsed = parse(&["rbind", "rro", "rnosuid"]);
         assert!(parsed.bind && parsed.recursive);
         assert_eq!(parsed.set, 0);
-        assert_eq!(parsed.set_recursive, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID);
+        assert_eq!(
+            parsed.set_recursive,
+            libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID
+        );
     }
 
     #[test]

@@ -1,0 +1,234 @@
+//! The part of the launcher that is about containers: starting, watching, ending, removing.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::launcher::{Launcher, Purpose};
+use super::poller::Token;
+use super::worker::Worker;
+use crate::error::{Failure, Result};
+use crate::protocol::{Event, Frame, Report, raw};
+use crate::run::{Config, Container, End, Plan, Remains, Started};
+
+/// A container, and the `run` that has not been answered yet.
+pub struct Running {
+    container: Container,
+    request: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub struct Run {
+    container: String,
+    config: Config,
+}
+
+#[derive(Deserialize)]
+pub struct Kill {
+    container: String,
+    signal: Option<i32>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// What is told when the remains of a container are gone.
+pub enum Farewell {
+    /// A container that never ran: the answer to its `run`.
+    NotStarted {
+        request: u64,
+        failure: Box<RawValue>,
+    },
+    /// One that ran, and its end where that has not been told.
+    Removed { container: String, end: Option<End> },
+}
+
+impl Launcher {
+    pub fn run_container(&mut self, request: u64, run: Run) -> Result<()> {
+        if self.key_of(&run.container).is_some() {
+            return Err(Failure::kind("start the container", "protocol")
+                .detail("this container runs already"));
+        }
+        let plan = Plan::new(run.container, run.config, &mut self.filters)?;
+        let container = match Container::start(plan, self.host()?) {
+            Ok(container) => container,
+            Err((failure, remains)) => {
+                let failure = raw(&failure);
+                return self.remove_remains(remains, Farewell::NotStarted { request, failure });
+            }
+        };
+        let key = self.next_key();
+        self.poller.add(container.channel(), Token::Channel(key))?;
+        self.poller.add(container.pidfd(), Token::Exit(key))?;
+        let [stdin, stdout, stderr] = container.stdio();
+        self.connection.send(&Frame::Event(Event::Stdio {
+            container: &container.id,
+            pid: std::process::id() as i32,
+            stdin,
+            stdout,
+            stderr,
+        }));
+        self.containers.insert(
+            key,
+            Running {
+                container,
+                request: Some(request),
+            },
+        );
+        Ok(())
+    }
+
+    pub fn kill_container(&mut self, kill: &Kill) -> Result<()> {
+        let Some(running) = self
+            .key_of(&kill.container)
+            .and_then(|key| self.containers.get(&key))
+        else {
+            return Err(Failure::kind("send a signal", "not-running"));
+        };
+        match kill.signal {
+            _ if kill.all => running.container.kill_all(),
+            Some(signal) => running.container.signal(signal)?,
+            None => {
+                return Err(
+                    Failure::kind("send a signal", "protocol").detail("neither signal nor all")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub fn release_container(&mut self, id: &str) {
+        self.unreleased.remove(id);
+        if let Some(running) = self
+            .key_of(id)
+            .and_then(|key| self.containers.get_mut(&key))
+        {
+            running.container.release();
+        }
+    }
+
+    pub fn hear_container(&mut self, key: u64) {
+        let Some(running) = self.containers.get_mut(&key) else {
+            return;
+        };
+        if !running.container.hear() {
+            self.poller.remove(running.container.channel());
+        }
+        if let Started::Yes { warnings } = running.container.started() {
+            self.answer_started(key, &warnings);
+        }
+    }
+
+    pub fn end_container(&mut self, key: u64) -> Result<()> {
+        let Some(running) = self.containers.get_mut(&key) else {
+            return Ok(());
+        };
+        let end = running.container.end();
+        let mut not_started = None;
+        if running.request.is_some() {
+            match running.container.started_at_last() {
+                Started::Yes { warnings } => self.answer_started(key, &warnings),
+                Started::No { failure } => not_started = Some(failure),
+                Started::NotYet => {}
+            }
+        }
+        let Some(Running { container, request }) = self.containers.remove(&key) else {
+            return Ok(());
+        };
+        self.poller.remove(container.channel());
+        self.poller.remove(container.pidfd());
+        let id = container.id.clone();
+        let ends_with_pid_1 = container.ends_with_pid_1();
+        let (remains, streams) = container.into_remains();
+        if let (Some(failure), Some(request)) = (not_started, request) {
+            return self.remove_remains(remains, Farewell::NotStarted { request, failure });
+        }
+        if let Some(streams) = streams {
+            self.unreleased.insert(id.clone(), streams);
+        }
+        let mut end = Some(end);
+        if ends_with_pid_1 {
+            self.tell_end(&id, end.take());
+        }
+        self.remove_remains(remains, Farewell::Removed { container: id, end })
+    }
+
+    pub fn say_farewell(&mut self, farewell: Farewell, report: &Report) {
+        let errors = match report {
+            Report::Ok(errors) => errors.clone(),
+            Report::Error(error) | Report::Progress(error) => raw(&[error]),
+        };
+        match farewell {
+            Farewell::NotStarted { request, failure } => {
+                self.connection.send(&Frame::Error {
+                    id: request,
+                    error: &failure,
+                });
+            }
+            Farewell::Removed { container, end } => {
+                self.tell_end(&container, end);
+                let event = Event::Removed {
+                    container: &container,
+                    errors: &errors,
+                };
+                self.connection.send(&Frame::Event(event));
+            }
+        }
+    }
+
+    /// Kills all containers and removes what they leave, without going back to the loop.
+    pub fn end_containers(&mut self) {
+        for running in self.containers.values() {
+            running.container.kill_all();
+        }
+        for (_, Running { mut container, .. }) in self.containers.drain() {
+            container.end();
+            for failure in container.into_remains().0.remove() {
+                eprintln!("keelson-helper: {failure}");
+            }
+        }
+    }
+
+    fn answer_started(&mut self, key: u64, warnings: &RawValue) {
+        let Some(running) = self.containers.get_mut(&key) else {
+            return;
+        };
+        let pid = running.container.pid.as_raw_nonzero().get();
+        if let Some(id) = running.request.take() {
+            let ok = raw(&json!({ "pid": pid, "warnings": warnings }));
+            self.connection.send(&Frame::Ok { id, ok: &ok });
+        }
+    }
+
+    fn tell_end(&mut self, id: &str, end: Option<End>) {
+        if let Some(End { status, oom_killed }) = end {
+            self.connection.send(&Frame::Event(Event::Exit {
+                container: id,
+                code: status.code,
+                signal: status.signal,
+                oom_killed,
+            }));
+        }
+    }
+
+    /// In a worker: taking a v1 cgroup down waits for the kernel, and a tree may be large.
+    fn remove_remains(&mut self, remains: Remains, farewell: Farewell) -> Result<()> {
+        let worker = Worker::spawn(&[], |_| {
+            let failures = remains.remove();
+            Ok(serde_json::to_value(failures).unwrap_or(Value::Null))
+        })?;
+        self.watch_worker(
+            worker,
+            Purpose::Remove {
+                farewell,
+                _remains: remains,
+            },
+        )
+    }
+
+    fn key_of(&self, id: &str) -> Option<u64> {
+        self.containers
+            .iter()
+            .find(|(_, running)| running.container.id == id)
+            .map(|(&key, _)| key)
+    }
+}
