@@ -4,7 +4,8 @@
 //! `docs/helper-protocol.md`.
 
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Failure {
@@ -36,6 +37,26 @@ impl Failure {
         Failure {
             kind: Some(kind),
             ..Failure::new(step)
+        }
+    }
+
+    /// One that another process of the helper reported. Its kind is not kept: kinds are words of the code that fails.
+    pub fn from_json(json: &RawValue) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Reported {
+            step: String,
+            errno: Option<i32>,
+            path: Option<String>,
+            detail: Option<String>,
+        }
+        let reported: Reported = serde_json::from_str(json.get()).unwrap_or_default();
+        Failure {
+            step: reported.step,
+            errno: reported.errno,
+            path: reported.path,
+            detail: reported.detail,
+            kind: None,
         }
     }
 

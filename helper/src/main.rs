@@ -12,6 +12,7 @@ mod sys;
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("launch") => launch::launch(),
+        Some("init") => run::init(std::env::args_os().skip(2)),
         Some("version") => println!("{}", env!("CARGO_PKG_VERSION")),
         _ => {
             eprintln!("keelson-helper: started by Keelson, not by hand");

@@ -12,6 +12,7 @@ use super::locks::{LockFile, Locks};
 use super::mkdirs::mkdirs;
 use super::operations;
 use super::poller::{Poller, Token};
+use super::user_namespace::{self, UserNamespace};
 use super::worker::Worker;
 use crate::error::{Failure, Result};
 use crate::protocol::{Envelope, Frame, PROTOCOL_VERSION, Report, decode, raw};
@@ -53,6 +54,7 @@ pub enum Purpose {
 #[derive(Deserialize)]
 struct Hello {
     protocol: u32,
+    user: Option<UserNamespace>,
 }
 
 #[derive(Deserialize)]
@@ -193,7 +195,11 @@ impl Launcher {
             return Err(Failure::kind("agree on a protocol", "protocol")
                 .detail(PROTOCOL_VERSION.to_string()));
         }
-        self.host = Some(Host::open()?);
+        let host = Host::open()?;
+        if let Some(plan) = &hello.user {
+            user_namespace::enter(plan, &host.procfs)?;
+        }
+        self.host = Some(host);
         Ok(json!({
             "protocol": PROTOCOL_VERSION,
             "version": env!("CARGO_PKG_VERSION"),

@@ -10,6 +10,8 @@ mod locks;
 mod mkdirs;
 mod operations;
 mod poller;
+mod sealed;
+mod user_namespace;
 mod worker;
 
 use std::os::fd::OwnedFd;
@@ -35,6 +37,7 @@ pub fn launch() -> ! {
 }
 
 fn start() -> Result<Launcher> {
+    sealed::ensure_sealed()?;
     let socket = take_socket()?;
     // Out of the terminal's reach: an interrupt is for Node to act on. It fails only for a leader of a process group,
     // which needs nothing.

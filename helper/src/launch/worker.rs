@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -58,6 +59,28 @@ impl Worker {
     pub fn next(&mut self) -> Option<Report> {
         let frame = self.reader.next().ok()??;
         protocol::decode(frame).ok()
+    }
+
+    /// Waits for the answer of a short one.
+    pub fn wait(mut self) -> Result<()> {
+        let report = loop {
+            match self.next() {
+                Some(Report::Progress(_)) => {}
+                Some(report) => break report,
+                None => {
+                    let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+                    let _ = rustix::event::poll(&mut ready, None);
+                    if !self.receive() {
+                        return Err(self.reap());
+                    }
+                }
+            }
+        };
+        self.reap();
+        match report {
+            Report::Error(failure) => Err(Failure::from_json(&failure)),
+            _ => Ok(()),
+        }
     }
 
     /// Kills the worker and whatever it started.

@@ -1,7 +1,7 @@
 //! The program: found in PATH as runc and the shells find it, and executed.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
@@ -41,6 +41,24 @@ impl Command {
         })
     }
 
+    /// One whose candidates have been computed before: `execute_under_init` passed them on.
+    pub fn of(
+        candidates: Vec<CString>,
+        arguments: Vec<CString>,
+        environment: Vec<CString>,
+    ) -> Self {
+        let name = arguments
+            .first()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Command {
+            name,
+            arguments,
+            environment,
+            candidates,
+        }
+    }
+
     /// Executes the program; the failure is why it could not be.
     pub fn execute(&self) -> Failure {
         let mut refused = None;
@@ -70,15 +88,10 @@ impl Command {
     /// Executes the helper as pid 1 instead, which will execute the program.
     pub fn execute_under_init(&self, helper: &OwnedFd, report: i32) -> Failure {
         let mut arguments: Vec<CString> = vec![c"keelson-init".into(), c"init".into()];
-        arguments.extend(CString::new(report.to_string()));
-        arguments.push(CString::new(self.candidates.len().to_string()).unwrap_or_default());
+        arguments.extend([report.to_string(), self.candidates.len().to_string()].map(c_string));
         arguments.extend(self.candidates.iter().cloned());
         arguments.extend(self.arguments.iter().cloned());
-        let errno = sys::exec::execve_fd(
-            std::os::fd::AsFd::as_fd(helper),
-            &arguments,
-            &self.environment,
-        );
+        let errno = sys::exec::execve_fd(helper.as_fd(), &arguments, &self.environment);
         Failure::new("execute the init").errno(errno)
     }
 
@@ -107,6 +120,11 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
 
 fn exists(path: &CString) -> bool {
     rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+/// Of digits, which contain no NUL.
+fn c_string(digits: String) -> CString {
+    CString::new(digits).unwrap_or_default()
 }
 
 fn strings(texts: Vec<String>) -> Result<Vec<CString>> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Host;
@@ -47,16 +47,16 @@ struct Heard {
 }
 
 /// How a program ended: one of the two is set.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Status {
     pub code: Option<i32>,
     pub signal: Option<i32>,
 }
 
 /// What the init says.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Note {
+pub enum Note {
     Executed,
     Ended(Status),
 }
@@ -344,7 +344,7 @@ fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
 }
 
 /// As /proc/<pid>/uid_map takes it, all in one write.
-fn id_map(mappings: &[IdMapping]) -> String {
+pub fn id_map(mappings: &[IdMapping]) -> String {
     mappings
         .iter()
         .map(

@@ -82,3 +82,12 @@ pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: libc::c_int) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Sends a signal, real-time ones included, to a child that has not been reaped.
+pub fn kill(pid: Pid, signal: libc::c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    match unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}

@@ -48,3 +48,37 @@ fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
         set
     }
 }
+
+/// Raised by what the process itself does; they cannot wait.
+const SYNCHRONOUS: [libc::c_int; 7] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+];
+
+/// Blocks every signal that comes from outside.
+pub fn block_asynchronous() {
+    set_mask(&asynchronous());
+}
+
+/// Waits for one of them.
+pub fn wait_asynchronous() -> libc::c_int {
+    let set = set_of(&asynchronous());
+    loop {
+        // SAFETY: a valid set; nothing but the number is wanted.
+        let signal = unsafe { libc::sigwaitinfo(&set, std::ptr::null_mut()) };
+        if signal > 0 {
+            return signal;
+        }
+    }
+}
+
+fn asynchronous() -> Vec<libc::c_int> {
+    (1..=SIGNALS)
+        .filter(|signal| !SYNCHRONOUS.contains(signal))
+        .collect()
+}
