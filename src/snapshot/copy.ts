@@ -2,11 +2,12 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
+import { makeRootDirectory } from '../store/directories.ts'
 import { converting } from '../store/errno.ts'
 import { acquireLock } from '../store/lock.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
-import { makeDirectory, SnapshotTree } from './tree.ts'
+import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
 
 export interface CopyOptions {
@@ -124,7 +125,7 @@ export class CopySnapshotter implements Snapshotter {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const top = chain.at(-1)
-    if (top === undefined) return await makeDirectory(to)
+    if (top === undefined) return await makeRootDirectory(to)
     await converting('create', to, () =>
       this.#helper.request('tree.copy', { from: this.#tree.fs(top), to }, { signal }),
     )

@@ -2,10 +2,11 @@ import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
+import { makeRootDirectory } from '../store/directories.ts'
 import { converting, storageError } from '../store/errno.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
-import { makeDirectory, SnapshotTree } from './tree.ts'
+import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
 
 export interface OverlayOptions {
@@ -74,7 +75,7 @@ export class OverlaySnapshotter implements Snapshotter {
   async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
     const { chainId, parents } = layer
     await this.#tree.make(chainId, parents, options.signal, async (stage) => {
-      await makeDirectory(stage.fs)
+      await makeRootDirectory(stage.fs)
       const applied = await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
       const { inherited, links } = applied
       if (parents.length > 0 && inherited.length + links.length > 0) {

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestHex, parseDigest, type Digest } from '../oci/digest.ts'
 import { helperFailure } from '../runtime/launcher.ts'
 import type { Helper } from '../runtime/protocol.ts'
+import { makePrivateDirectory, makeRootDirectory } from '../store/directories.ts'
 import { converting, errnoOf, storageError } from '../store/errno.ts'
 import { acquireLock, tryLock, type Lock } from '../store/lock.ts'
 import { readRecord, writeRecord } from '../store/records.ts'
@@ -53,12 +54,8 @@ export class SnapshotTree {
 
   static async open(path: string, helper: Helper): Promise<SnapshotTree> {
     const tree = new SnapshotTree(path, helper)
-    await converting('create', path, async () => {
-      for (const each of [path, tree.#unpacking, tree.#removed]) {
-        await mkdir(each, { recursive: true, mode: 0o700 })
-      }
-    })
-    await makeDirectory(tree.empty)
+    for (const each of [path, tree.#unpacking, tree.#removed]) await makePrivateDirectory(each)
+    await makeRootDirectory(tree.empty)
     await tree.#emptyRemoved()
     return tree
   }
@@ -228,14 +225,6 @@ export class SnapshotTree {
     const names = await converting('read', this.#removed, () => readdir(this.#removed))
     if (names.length > 0) await this.removeTrees(names.map((name) => join(this.#removed, name)))
   }
-}
-
-/** A root directory as images that say nothing of it have it, whatever this process's umask is. */
-export async function makeDirectory(path: string): Promise<void> {
-  await converting('create', path, async () => {
-    await mkdir(path, { recursive: true })
-    await chmod(path, 0o755)
-  })
 }
 
 /** Unpacking fails in the helper: what it says of a lock is in the cause. */

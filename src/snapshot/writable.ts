@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Helper } from '../runtime/protocol.ts'
+import { makePrivateDirectory } from '../store/directories.ts'
 import { converting } from '../store/errno.ts'
 import { acquireLock, tryLock, type Lock } from '../store/lock.ts'
 
@@ -22,7 +23,7 @@ export class WritableLayers implements AsyncDisposable {
 
   /** Removes what dead engines left under `parent`, and makes a directory for this one. */
   static async open(parent: string, helper: Helper): Promise<WritableLayers> {
-    await converting('create', parent, () => mkdir(parent, { recursive: true, mode: 0o700 }))
+    await makePrivateDirectory(parent)
     await removeDead(parent, helper)
     for (let attempt = 1; ; attempt++) {
       const path = join(parent, randomBytes(6).toString('hex'))

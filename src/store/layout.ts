@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestAlgorithm, digestHex, type Digest } from '../oci/digest.ts'
-import { converting } from './errno.ts'
+import { makePrivateDirectory } from './directories.ts'
 import { readRecord, writeRecord } from './records.ts'
 
 /**
@@ -52,12 +51,10 @@ export class Layout {
    * host may reach them by path.
    */
   async create(): Promise<void> {
-    await converting('create', this.root, async () => {
-      const directories = [this.blobs('sha256'), this.blobs('sha512'), this.ingest]
-      for (const path of [this.root, join(this.root, 'locks'), ...directories]) {
-        await mkdir(path, { recursive: true, mode: 0o700 })
-      }
-    })
+    const directories = [this.blobs('sha256'), this.blobs('sha512'), this.ingest]
+    for (const path of [this.root, join(this.root, 'locks'), ...directories]) {
+      await makePrivateDirectory(path)
+    }
     const marker = join(this.content, 'oci-layout')
     const written = await readRecord(marker)
     if (written?.toString() !== MARKER) await writeRecord(marker, MARKER, { durable: true })
