@@ -116,6 +116,7 @@ export const ERRORS = {
   KEELSON_USER_NOT_FOUND: { class: RunError, status: 400 },
   KEELSON_COMMAND_NOT_FOUND: { class: RunError, status: 400 },
   KEELSON_COMMAND_NOT_EXECUTABLE: { class: RunError, status: 400 },
+  KEELSON_LIBRARY_NOT_FOUND: { class: RunError, status: 400 },
   KEELSON_MOUNT_FAILED: { class: RunError, status: 400 },
   KEELSON_START_FAILED: { class: RunError, status: 500 },
   KEELSON_EXIT_NONZERO: { class: RunError, status: 500 },
