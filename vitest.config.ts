@@ -3,10 +3,17 @@ import { defineConfig } from 'vitest/config'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
+/** `npm run test:vm` tests what is published, not what it was made of. */
+const built = process.env['KEELSON_TEST_BUILT'] === '1'
 const alias = {
-  'keelson/registry': here('./src/registry-server/index.ts'),
-  keelson: here('./src/index.ts'),
+  'keelson/registry': here(
+    built ? './dist/registry-server/index.js' : './src/registry-server/index.ts',
+  ),
+  keelson: here(built ? './dist/index.js' : './src/index.ts'),
 }
+
+/** How much longer than usual a test may take before it counts as hanging: an emulated processor is slow. */
+const slowness = Number(process.env['KEELSON_TEST_SLOWNESS'] ?? 1)
 
 export default defineConfig({
   resolve: { alias },
@@ -27,8 +34,8 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts', 'test/conformance/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 300_000,
+          testTimeout: 60_000 * slowness,
+          hookTimeout: 300_000 * slowness,
           globalSetup: ['test/support/global-setup.ts'],
         },
       },

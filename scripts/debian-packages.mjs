@@ -22,6 +22,8 @@ export const DEBIAN_PACKAGES = {
   'libcap2-bin': '/usr/sbin/setcap',
   // an ordinary user with subordinate ids
   uidmap: '/usr/bin/newuidmap',
+  // its parser's opinion of our profile, and the profile's way into the kernel
+  apparmor: '/usr/sbin/apparmor_parser',
   // a second opinion on seccomp filters, and on programs linked with another C library
   gcc: '/usr/bin/gcc',
   'libc6-dev': '/usr/include/stdio.h',

@@ -1,0 +1,56 @@
+/** The machine: started with a kernel and two disks, shown as it goes, gone when the guest powers off. */
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { run } from '../lib/process.mjs'
+import { RESULTS } from './recipe.mjs'
+
+/**
+ * Both disks are left as they were: the guest writes to a scratch copy.
+ * @param {{ kernel: string, disk: string, payload: string, results: string }} options
+ * @returns {Promise<number>} exit code of the emulator
+ */
+export function startMachine({ kernel, disk, payload, results }) {
+  const drive = (id, file) => `id=${id},file=${file},if=none,format=raw,snapshot=on,cache=unsafe`
+  return run([
+    ...['nice', 'qemu-system-x86_64', '-accel', accelerator(), '-cpu', 'max'],
+    ...[
+      '-smp',
+      '2',
+      '-m',
+      '4096',
+      '-nodefaults',
+      '-no-user-config',
+      '-no-reboot',
+      '-display',
+      'none',
+    ],
+    ...['-kernel', kernel],
+    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet systemd.show_status=false'],
+    // one controller with two namespaces: two controllers would be numbered in the order they answer
+    ...['-drive', drive('root', disk), '-drive', drive('payload', payload)],
+    ...['-device', 'nvme,id=nvme,serial=keelson'],
+    ...['-device', 'nvme-ns,bus=nvme,drive=root,nsid=1'],
+    ...['-device', 'nvme-ns,bus=nvme,drive=payload,nsid=2'],
+    ...['-device', 'virtio-serial-pci', '-chardev', `file,id=results,path=${results}`],
+    ...['-device', `virtserialport,chardev=results,name=${RESULTS}`],
+    ...['-serial', 'stdio', '-monitor', 'none'],
+  ])
+}
+
+/**
+ * KVM where the processor has it. A /dev/kvm without vmx or svm is an emulation for few kinds of guest, and stops this one
+ * half way through its boot.
+ */
+function accelerator() {
+  if (process.env.KEELSON_VM_ACCEL) return process.env.KEELSON_VM_ACCEL
+  const capable = /^flags\s*:.*\b(?:vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'))
+  return capable && writable('/dev/kvm') ? 'kvm' : 'tcg,thread=multi'
+}
+
+function writable(path) {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
