@@ -68,6 +68,7 @@ export async function send(answer: Answer, response: ServerResponse, head: boole
     response.end()
     return
   }
+  if (answer.body.cut === true) response.flushHeaders()
   try {
     await pipeline(answer.body.open(), response, { end: answer.body.cut !== true })
     // What was written still goes out, then the connection ends.

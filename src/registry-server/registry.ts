@@ -229,8 +229,6 @@ export class Registry implements AsyncDisposable {
       answer = answerOfError(error)
     }
     if (request.errored !== null) return
-    // An unread body would be taken for the next request on this connection.
-    if (hasBody(request) && !request.complete) response.setHeader('connection', 'close')
     await send(fault === undefined ? answer : distort(answer, fault), response, method === 'HEAD')
   }
 
@@ -293,10 +291,6 @@ function splitUrl(url: string): { path: string; query: URLSearchParams } {
   return mark < 0
     ? { path: url, query: new URLSearchParams() }
     : { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) }
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function mediaTypeOf(document: object): string {

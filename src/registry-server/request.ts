@@ -1,11 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import { ApiError } from './api-error.ts'
 
+/**
+ * The body of a request. Leaving the loop early does not destroy the request, as the stream's own iterator would, and with it the
+ * connection that the answer is to take.
+ */
+export function bodyOf(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+}
+
 /** The whole body of a request that is a document. */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of bodyOf(request)) {
     size += chunk.length
     if (size > limit) {
       throw new ApiError(413, 'SIZE_INVALID', `the body is larger than ${limit} bytes`)

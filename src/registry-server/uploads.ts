@@ -5,6 +5,7 @@ import { empty, type Answer } from './answer.ts'
 import { ApiError } from './api-error.ts'
 import type { BlobWriter, Blobs } from './blobs.ts'
 import { parseContentRange } from './range.ts'
+import { bodyOf } from './request.ts'
 
 interface Upload {
   repository: string
@@ -96,7 +97,7 @@ async function receive(id: string, upload: Upload, request: IncomingMessage): Pr
   upload.busy = true
   try {
     checkRange(id, upload, request)
-    for await (const chunk of request as AsyncIterable<Buffer>) await upload.writer.append(chunk)
+    for await (const chunk of bodyOf(request)) await upload.writer.append(chunk)
   } finally {
     upload.busy = false
   }
