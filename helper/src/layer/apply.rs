@@ -74,7 +74,7 @@ pub fn apply(args: &Apply, progress: &mut dyn FnMut(Value)) -> Result<Applied> {
         writer.target.record.implied.0.insert(Vec::new(), ()); // until it is described
     }
     let watch = Arc::new(Watch::default());
-    let source = Source::open(&args.source, args.size, args.follow, watch.clone())?;
+    let (source, growth) = Source::open(&args.source, args.size, args.follow, watch.clone())?;
 
     let mut last = Instant::now();
     let mut heard = || {
@@ -92,7 +92,7 @@ pub fn apply(args: &Apply, progress: &mut dyn FnMut(Value)) -> Result<Applied> {
         let watch = &*watch;
         let compression = args.compression;
         scope.spawn(move || match decompress(source, compression) {
-            Ok(input) => producer.produce(input, &limits, watch),
+            Ok(input) => producer.produce(input, &growth, &limits, watch),
             Err(error) => producer.fail(&error),
         });
         let hash = scope.spawn(move || hasher.hash());

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest, Sha256};
 
-use super::source::Watch;
+use super::source::{Growth, Watch};
 use super::tar::{Stream, invalid, limit};
 use crate::error::{Failure, Result};
 
@@ -66,12 +66,12 @@ pub struct Limits {
 
 impl Producer {
     /// Reads `input` to its end. A failure travels to the archive's end, in its place of the stream.
-    pub fn produce(self, mut input: impl Read, limits: &Limits, watch: &Watch) {
+    pub fn produce(self, mut input: impl Read, growth: &Growth, limits: &Limits, watch: &Watch) {
         let mut produced = 0;
         loop {
             let mut chunk = self.spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
             chunk.resize(CHUNK, 0);
-            let read = fill(&mut input, &mut chunk).map_err(|error| failure(&error));
+            let read = fill(&mut input, &mut chunk, growth, watch).map_err(|error| failure(&error));
             let checked = read.and_then(|length| {
                 produced += length as u64;
                 check(produced, watch.read.load(Ordering::Relaxed), limits)?;
@@ -102,12 +102,21 @@ impl Producer {
     }
 }
 
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// As much as there is, at least one byte but at the end.
+fn fill(
+    input: &mut impl Read,
+    buffer: &mut [u8],
+    growth: &Growth,
+    watch: &Watch,
+) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match input.read(&mut buffer[filled..])? {
-            0 => break,
-            length => filled += length,
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) if filled > 0 || watch.stop.load(Ordering::Relaxed) => break,
+            Err(_) => growth.wait()?,
         }
     }
     Ok(filled)

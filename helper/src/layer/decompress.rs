@@ -17,7 +17,8 @@ pub enum Compression {
 
 const INPUT: usize = 128 << 10;
 
-/// Reads to the very end of the source, or fails with `InvalidData` or `UnexpectedEof` where its format is wrong.
+/// Reads to the very end of the source, or fails with `InvalidData` or `UnexpectedEof` where its format is wrong. After
+/// `WouldBlock` reading can go on.
 pub fn decompress(source: Source, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
     let input = BufReader::with_capacity(INPUT, source);
     Ok(match compression {
@@ -32,30 +33,50 @@ pub fn decompress(source: Source, compression: Compression) -> io::Result<Box<dy
 enum Gzip<R> {
     Between(R),
     Member(Box<GzDecoder<R>>),
+    Padding(R),
     Ended,
 }
 
 impl<R: BufRead> Read for Gzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match std::mem::replace(self, Gzip::Ended) {
-                Gzip::Between(mut input) => match input.fill_buf()?.first() {
-                    None => return Ok(0),
-                    Some(0) => {
-                        only_zeros(&mut input)?;
-                        return Ok(0);
-                    }
-                    Some(_) => *self = Gzip::Member(Box::new(GzDecoder::new(input))),
-                },
-                Gzip::Member(mut member) => match member.read(buffer)? {
-                    0 => *self = Gzip::Between(member.into_inner()),
-                    length => {
-                        *self = Gzip::Member(member);
-                        return Ok(length);
-                    }
-                },
+            let next = match self {
                 Gzip::Ended => return Ok(0),
-            }
+                Gzip::Padding(input) => return only_zeros(input).map(|()| 0),
+                Gzip::Member(member) => match member.read(buffer)? {
+                    0 => Gzip::after,
+                    length => return Ok(length),
+                },
+                Gzip::Between(input) => match input.fill_buf()?.first() {
+                    None => return Ok(0),
+                    Some(0) => Gzip::pad,
+                    Some(_) => Gzip::enter,
+                },
+            };
+            *self = next(std::mem::replace(self, Gzip::Ended));
+        }
+    }
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn enter(self) -> Self {
+        match self {
+            Gzip::Between(input) => Gzip::Member(Box::new(GzDecoder::new(input))),
+            other => other,
+        }
+    }
+
+    fn after(self) -> Self {
+        match self {
+            Gzip::Member(member) => Gzip::Between(member.into_inner()),
+            other => other,
+        }
+    }
+
+    fn pad(self) -> Self {
+        match self {
+            Gzip::Between(input) => Gzip::Padding(input),
+            other => other,
         }
     }
 }

@@ -28,36 +28,53 @@ pub struct Watch {
     pub stop: AtomicBool,
 }
 
+/// Reads what is there. Where more is to come, `WouldBlock`: what has been read so far can go on its way, and then
+/// `Growth` waits.
 pub struct Source {
     file: OwnedFd,
-    /// Present while the file may still grow.
-    changes: Option<OwnedFd>,
     follow: bool,
     position: u64,
     size: u64,
     watch: Arc<Watch>,
 }
 
+/// Notices that the blob has changed.
+pub struct Growth {
+    changes: Option<OwnedFd>,
+}
+
 impl Source {
     /// `size` is what the blob will have in the end; with `follow` it may not have it yet.
-    pub fn open(path: &Path, size: u64, follow: bool, watch: Arc<Watch>) -> Result<Self> {
+    pub fn open(path: &Path, size: u64, follow: bool, watch: Arc<Watch>) -> Result<(Self, Growth)> {
+        // Before the first look at the file's size, or a change could be missed.
+        let changes = if follow { changes(path) } else { None };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty()).step_at("open the blob", path)?;
-        Ok(Source {
-            changes: if follow { changes(path) } else { None },
+        let source = Source {
             file,
             follow,
             position: 0,
             size,
             watch,
-        })
+        };
+        Ok((source, Growth { changes }))
     }
 
-    fn wait(&self) -> io::Result<()> {
-        let mut fds = Vec::new();
-        if let Some(changes) = &self.changes {
-            fds.push(PollFd::new(changes, PollFlags::IN));
-        }
+    fn cut_short(&self) -> io::Error {
+        let (position, size) = (self.position, self.size);
+        let text = format!("the blob ends after {position} of {size} bytes");
+        io::Error::new(io::ErrorKind::UnexpectedEof, text)
+    }
+}
+
+impl Growth {
+    /// Until something has changed, or a while.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut fds: Vec<_> = self
+            .changes
+            .iter()
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
         match poll(&mut fds, Some(&LONGEST_WAIT)) {
             Ok(_) | Err(Errno::INTR) => (),
             Err(errno) => return Err(errno.into()),
@@ -67,12 +84,6 @@ impl Source {
             let _ = rustix::io::read(changes, &mut [0; 4096]);
         }
         Ok(())
-    }
-
-    fn cut_short(&self) -> io::Error {
-        let (position, size) = (self.position, self.size);
-        let text = format!("the blob ends after {position} of {size} bytes");
-        io::Error::new(io::ErrorKind::UnexpectedEof, text)
     }
 }
 
@@ -110,10 +121,7 @@ impl Read for Source {
             if !self.follow || abandoned {
                 return Err(self.cut_short());
             }
-            if self.watch.stop.load(Ordering::Relaxed) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            self.wait()?;
+            return Err(io::ErrorKind::WouldBlock.into());
         }
     }
 }

@@ -274,7 +274,7 @@ fn proc_name(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
 fn resolve_failure(errno: Errno) -> Failure {
     match errno {
         Errno::LOOP => invalid("a path goes through too many symbolic links"),
-        Errno::NAMETOOLONG => invalid("a path or a part of it is too long"),
+        Errno::NAMETOOLONG => limit("a path or a part of it is too long"),
         errno => Failure::new("find a directory of the layer").errno(errno),
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::attributes::{self, Owners, Skipped};
 use super::path::{Name, check_length, classify, join, link_target};
-use super::tar::{Entry, Kind, Reader, Stream, invalid};
+use super::tar::{Entry, Kind, Reader, Stream, invalid, limit};
 use super::target::{Directory, Format, Target};
 use crate::error::{Result, Step};
 use crate::fs::node::{self, Node};
@@ -136,7 +136,7 @@ impl Writer {
                 }
                 directory
             }
-            Err(Errno::NAMETOOLONG) => return Err(invalid("a name is too long")),
+            Err(Errno::NAMETOOLONG) => return Err(limit("a name is too long")),
             made => made.map(|()| false).step(STEP)?,
         };
         self.describe_directory(parent, name, entry, existing)
@@ -265,7 +265,7 @@ impl Writer {
         };
         let made = match made {
             Err(Errno::NAMETOOLONG) => {
-                return Err(invalid("a name or a link's target is too long"));
+                return Err(limit("a name or a link's target is too long"));
             }
             made => made.step(step)?,
         };

@@ -11,7 +11,7 @@ mod reader;
 mod sparse;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 pub use fault::{invalid, limit};
 pub use reader::{Entry, Kind, Reader};

@@ -3,7 +3,7 @@
 pub mod builder;
 mod gnu;
 mod headers;
-mod mutation;
+pub mod mutation;
 mod paxes;
 mod sparse;
 mod tools;
