@@ -32,7 +32,10 @@ export interface LayerTask {
 }
 
 type DownloadEvent =
-  { kind: 'partial'; path: string } | { kind: 'bytes'; bytes: number } | { kind: 'verify' }
+  | { kind: 'partial'; path: string }
+  | { kind: 'bytes'; bytes: number }
+  | { kind: 'verify' }
+  | { kind: 'discard'; reason: unknown }
 type UnpackEvent = { kind: 'read'; read: number }
 
 /** Once for a half blob or a mirror that turned out wrong, once for a stranger's failure that need not be ours. */
@@ -118,6 +121,7 @@ export class LayerFetcher {
             onProgress: (bytes) => emit({ kind: 'bytes', bytes }),
             onPartial: (path) => emit({ kind: 'partial', path }),
             onVerify: () => emit({ kind: 'verify' }),
+            onDiscard: (reason) => emit({ kind: 'discard', reason }),
           },
         ),
       { signal, ...(onEvent === undefined ? {} : { onEvent }) },
@@ -152,9 +156,13 @@ export class LayerFetcher {
     signal: AbortSignal,
   ): Promise<{ partial: string | undefined; whole: Promise<void> }> {
     const growing = deferred<string>()
-    const whole = this.#download(descriptor, origin, signal, (event) => {
+    // Heard before the reader sees its file vanish, which it would take for a broken archive.
+    const discarded = deferred<never>()
+    const download = this.#download(descriptor, origin, signal, (event) => {
       if (event.kind === 'partial') growing.resolve(event.path)
+      if (event.kind === 'discard') discarded.reject(event.reason)
     })
+    const whole = Promise.race([download, discarded.promise])
     const partial = await Promise.race([growing.promise, whole.then(() => undefined)])
     return { partial, whole }
   }

@@ -157,10 +157,11 @@ async function bringLayers(
         parents: image.chain.slice(0, index),
         parentsReady: below,
       }
-      below = layers.layer(task, origin, report.layer(index), own)
+      const work = layers.layer(task, origin, report.layer(index), own)
+      below = Promise.all([below, work])
       // Nobody may be waiting for it yet.
       below.catch(() => undefined)
-      return below
+      return work
     }),
   )
 }

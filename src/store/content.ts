@@ -24,6 +24,8 @@ export interface IngestOptions {
   onPartial?: (path: string) => void
   /** Called when all bytes are here and are about to be proved and put on the disk. */
   onVerify?: () => void
+  /** Called before bytes that a reader may be following are taken away, with the reason. */
+  onDiscard?: (reason: unknown) => void
 }
 
 /**
@@ -199,7 +201,10 @@ export class ContentStore {
       await partial.finish()
       await this.#commit(partial.path, digest)
     } catch (error) {
-      if (isHopeless(error, size)) await partial.discard()
+      if (isHopeless(error, size)) {
+        options.onDiscard?.(error)
+        await partial.discard()
+      }
       if (resumed > 0 && KeelsonError.is(error)) Object.assign(error, { resumed })
       throw error
     }

@@ -55,8 +55,8 @@ describe.each<Driver>(['overlay', 'copy'])('the %s snapshotter', (driver) => {
     const works: Promise<void>[] = []
     for (const each of await Promise.all(all)) {
       const work = storage.snapshotter.unpack({ ...each.task, parentsReady: below }, options)
-      work.catch(() => undefined)
-      below = work
+      below = Promise.all([below, work])
+      below.catch(() => undefined)
       works.push(work)
     }
     await Promise.all(works)
