@@ -10,8 +10,9 @@ import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { MEDIA_TYPES } from '../oci/media-types.ts'
-import { converting } from '../store/errno.ts'
+import { converting, storageError } from '../store/errno.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
+import { abortedError } from '../util/abort.ts'
 import type { LayerEntry } from './layer-entry.ts'
 
 /** A packed layer in a temporary file, which goes with its scope. */
@@ -46,15 +47,12 @@ export async function packLayer(
     createWriteStream(path, { flags: 'wx', mode: 0o644 }),
     { signal },
   )
+  // A reader that fails ends the writer, and the other way round: the writer's end has the reason of either.
+  const added = addEntries(archive, entries).catch((error: unknown) => {
+    archive.destroy(error instanceof Error ? error : new Error(String(error)))
+  })
   try {
-    await Promise.all([
-      written,
-      // A reader that fails must end the writer, and the other way round.
-      addEntries(archive, entries).catch((error: unknown) => {
-        archive.destroy(error instanceof Error ? error : new Error(String(error)))
-        throw error
-      }),
-    ])
+    await Promise.all([written, added])
     const { size } = await stat(path)
     return {
       path,
@@ -67,9 +65,10 @@ export async function packLayer(
       [Symbol.asyncDispose]: () => rm(path, { force: true }),
     }
   } catch (error) {
-    await written.catch(() => undefined)
+    await added
     await rm(path, { force: true })
-    throw error
+    if (signal?.aborted === true) throw abortedError(signal, 'Making the image')
+    throw storageError(error, 'write', path)
   }
 }
 
@@ -127,8 +126,9 @@ async function addHostFile(archive: Pack, header: Header, path: string): Promise
     const file = await open(path, 'r')
     try {
       const { size } = await file.stat()
+      // Files of /proc and /sys have content and no size.
       if (size === 0) {
-        await add(archive, header, Buffer.alloc(0))
+        await add(archive, header, await file.readFile())
         return
       }
       // Never more than the header says, should the file grow meanwhile.

@@ -15,6 +15,16 @@ async function skopeoInspect(image: string, ...options: string[]): Promise<{ Dig
   return JSON.parse(stdout) as { Digest: string }
 }
 
+const digest = async (layout: string) => {
+  const index = JSON.parse(await readFile(`${layout}/index.json`, 'utf8')) as {
+    manifests: { digest: string }[]
+  }
+  return index.manifests[0]?.digest
+}
+
+const copy = (from: string, to: string, ...options: string[]) =>
+  run('skopeo', ['copy', ...PLAIN, ...options, from, to])
+
 describe('the registry in this process and other tools', () => {
   test('skopeo pushes to it, reads from it, and gets the same bytes back', async () => {
     const image = await busyboxImage()
@@ -23,12 +33,6 @@ describe('the registry in this process and other tools', () => {
     const remote = `docker://${registry.host}/team/busybox:1`
     await run('skopeo', ['copy', ...PLAIN, `oci:${image.layout}:${image.name}`, remote])
     await run('skopeo', ['copy', ...PLAIN, remote, `oci:${temp.join('back')}:busybox:1`])
-    const digest = async (layout: string) => {
-      const index = JSON.parse(await readFile(`${layout}/index.json`, 'utf8')) as {
-        manifests: { digest: string }[]
-      }
-      return index.manifests[0]?.digest
-    }
     expect(await digest(temp.join('back'))).toBe(await digest(image.layout))
     expect((await skopeoInspect(remote)).Digest).toBe(await digest(image.layout))
   })
@@ -51,8 +55,6 @@ describe('the registry in this process and other tools', () => {
     const auth = { username: 'user', password: 'secret:with:colons' }
     await using registry = await Registry.listen({ auth, token: true })
     const credentials = `${auth.username}:${auth.password}`
-    const copy = (from: string, to: string, ...options: string[]) =>
-      run('skopeo', ['copy', ...PLAIN, ...options, from, to])
     const [one, two] = [`docker://${registry.host}/one:1`, `docker://${registry.host}/two:1`]
     await copy(`oci:${image.layout}:${image.name}`, one, '--dest-creds', credentials)
     await copy(one, two, '--src-creds', credentials, '--dest-creds', credentials)

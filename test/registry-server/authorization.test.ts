@@ -4,7 +4,7 @@ import { ask } from './ask.ts'
 
 const auth = { username: 'user', password: 'secret' }
 const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` })
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+const bearer = (value: string) => ({ authorization: `Bearer ${value}` })
 
 test('Basic: only the user comes in', async () => {
   await using registry = await Registry.listen({ auth })
