@@ -15,6 +15,7 @@ use crate::run::{Config, Container, End, Plan, Remains, Started};
 pub struct Running {
     container: Container,
     request: Option<u64>,
+    cancelled: bool,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +52,8 @@ impl Launcher {
         let plan = Plan::new(run.container, run.config, &mut self.filters)?;
         let container = match Container::start(plan, self.host()?) {
             Ok(container) => container,
-            Err((failure, remains)) => {
+            Err(failed) => {
+                let (failure, remains) = *failed;
                 let failure = raw(&failure);
                 return self.remove_remains(remains, Farewell::NotStarted { request, failure });
             }
@@ -72,6 +74,7 @@ impl Launcher {
             Running {
                 container,
                 request: Some(request),
+                cancelled: false,
             },
         );
         Ok(())
@@ -106,6 +109,18 @@ impl Launcher {
         }
     }
 
+    /// Ends a container whose `run` is still to be answered.
+    pub fn cancel_run(&mut self, request: u64) {
+        let starting = self
+            .containers
+            .values_mut()
+            .find(|running| running.request == Some(request));
+        if let Some(running) = starting {
+            running.cancelled = true;
+            running.container.kill_all();
+        }
+    }
+
     pub fn hear_container(&mut self, key: u64) {
         let Some(running) = self.containers.get_mut(&key) else {
             return;
@@ -131,7 +146,12 @@ impl Launcher {
                 Started::NotYet => {}
             }
         }
-        let Some(Running { container, request }) = self.containers.remove(&key) else {
+        let Some(Running {
+            container,
+            request,
+            cancelled,
+        }) = self.containers.remove(&key)
+        else {
             return Ok(());
         };
         self.poller.remove(container.channel());
@@ -139,11 +159,15 @@ impl Launcher {
         let id = container.id.clone();
         let ends_with_pid_1 = container.ends_with_pid_1();
         let (remains, streams) = container.into_remains();
-        if let (Some(failure), Some(request)) = (not_started, request) {
-            return self.remove_remains(remains, Farewell::NotStarted { request, failure });
-        }
+        // Also of one that never ran: until Node has opened them, their numbers must not become those of others.
         if let Some(streams) = streams {
             self.unreleased.insert(id.clone(), streams);
+        }
+        if let (Some(mut failure), Some(request)) = (not_started, request) {
+            if cancelled {
+                failure = raw(&Failure::kind("start the container", "cancelled"));
+            }
+            return self.remove_remains(remains, Farewell::NotStarted { request, failure });
         }
         let mut end = Some(end);
         if ends_with_pid_1 {

@@ -27,7 +27,7 @@ pub struct Launcher {
     host: Option<Host>,
     pub(super) filters: Filters,
     pub(super) containers: HashMap<u64, Running>,
-    /// Standard streams of containers that have ended before Node opened them.
+    /// Standard streams of containers that have ended before Node opened its own.
     pub(super) unreleased: HashMap<String, Streams>,
     locks: Locks,
     workers: HashMap<u64, (Worker, Purpose)>,
@@ -258,6 +258,7 @@ impl Launcher {
                 worker.cancel();
             }
         }
+        self.cancel_run(request);
     }
 
     fn hear_worker(&mut self, key: u64) -> Result<()> {

@@ -85,7 +85,10 @@ pub struct Remains {
 
 impl Container {
     /// Starts to carry the plan out. With the failure comes what was made until then.
-    pub fn start(plan: Plan, host: &Host) -> std::result::Result<Container, (Failure, Remains)> {
+    pub fn start(
+        plan: Plan,
+        host: &Host,
+    ) -> std::result::Result<Container, Box<(Failure, Remains)>> {
         let mut remains = Remains {
             cgroups: plan.cgroups.directories(),
             trees: [&plan.extension.bundle]
@@ -108,7 +111,7 @@ impl Container {
                 streams: Some(streams),
                 remains,
             }),
-            Err(failure) => Err((failure, remains)),
+            Err(failure) => Err(Box::new((failure, remains))),
         }
     }
 

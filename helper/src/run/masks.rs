@@ -85,7 +85,7 @@ fn find(root: &Root, path: &str, mounts: &[PlannedMount]) -> Result<Option<Owned
     };
     if let Some((kind, _, magic)) = expected {
         let found = rustix::fs::fstatfs(&target).step_at("inspect a path to hide", path)?;
-        if found.f_type as i64 != magic {
+        if found.f_type != magic {
             return Err(Failure::new("find a path to hide")
                 .path(path)
                 .detail(format!("not on {kind}")));

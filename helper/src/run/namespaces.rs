@@ -56,8 +56,8 @@ impl PlannedNamespaces {
         if planned.at_clone & mount == 0 {
             return Err(invalid("a new mount namespace is needed"));
         }
-        if planned.user != !linux.uid_mappings.is_empty()
-            || planned.user != !linux.gid_mappings.is_empty()
+        if planned.user == linux.uid_mappings.is_empty()
+            || planned.user == linux.gid_mappings.is_empty()
         {
             return Err(invalid("a new user namespace and its mappings go together"));
         }

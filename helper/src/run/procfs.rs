@@ -22,7 +22,7 @@ impl Procfs {
     pub fn open() -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let root = rustix::fs::open("/proc", flags, Mode::empty()).step("open /proc")?;
-        let magic = rustix::fs::fstatfs(&root).step("inspect /proc")?.f_type as i64;
+        let magic = rustix::fs::fstatfs(&root).step("inspect /proc")?.f_type;
         let inode = rustix::fs::fstat(&root).step("inspect /proc")?.st_ino;
         if magic != PROC_SUPER_MAGIC || inode != ROOT_INODE {
             return Err(Failure::new("open /proc").detail("not a proc file system"));

@@ -51,7 +51,7 @@ pub fn apply(rlimits: &[PlannedRlimit], clamp: bool, warnings: &mut Vec<String>)
                     current: least(limit.current, present),
                     maximum: least(limit.maximum, present),
                 };
-                setrlimit(*resource, lowered.clone()).step(format!("set {name}"))?;
+                setrlimit(*resource, lowered).step(format!("set {name}"))?;
                 warnings.push(format!(
                     "{name}: {} lowered to {}",
                     show(limit.maximum),

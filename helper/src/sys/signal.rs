@@ -11,10 +11,21 @@ const SIGNALS: libc::c_int = 64;
 
 /// Every signal back to its default: what a parent left ignored would stay ignored across exec.
 pub fn reset_dispositions() {
+    // The kernel's struct sigaction: handler (SIG_DFL is zero), flags, restorer, mask.
+    const DEFAULT: [u64; 4] = [0; 4];
     for signal in 1..=SIGNALS {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: SIG_DFL installs no handler. The C library refuses the two it keeps for itself; they are not in use.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // Asked of the kernel itself: the C library refuses the two that it keeps for its threads, which a parent may
+        // have left ignored all the same. SIGKILL and SIGSTOP fail, as they may.
+        // SAFETY: DEFAULT is large enough for the struct of every 64-bit architecture, and installs no handler.
+        unsafe {
+            let old = std::ptr::null_mut::<u64>();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                old,
+                size_of::<u64>(),
+            );
         }
     }
 }

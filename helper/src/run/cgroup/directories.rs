@@ -85,8 +85,8 @@ fn make_cpuset(directory: &Path) -> Result<()> {
 /// Makes the ancestors and turns controllers on in each, from the top. Where this process may not (above what is
 /// delegated to it, or in a cgroup that holds processes) they stay as they are; the caller sees what came of it.
 fn make_parents_v2(directory: &Path) -> Result<()> {
-    let is_root = rustix::fs::statfs(parent(directory)?)
-        .is_ok_and(|fs| fs.f_type as i64 != CGROUP2_SUPER_MAGIC);
+    let is_root =
+        rustix::fs::statfs(parent(directory)?).is_ok_and(|fs| fs.f_type != CGROUP2_SUPER_MAGIC);
     if !is_root {
         make_parents_v2(parent(directory)?)?;
         make(directory)?;

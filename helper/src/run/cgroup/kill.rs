@@ -24,11 +24,6 @@ pub fn kill_all(directories: &[PathBuf]) {
     freeze(directories, false);
 }
 
-/// False when there is neither a process nor a cgroup.
-pub fn is_populated(directory: &Path) -> bool {
-    !processes(directory).is_empty() || children(directory).iter().any(|child| is_populated(child))
-}
-
 pub fn children(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();

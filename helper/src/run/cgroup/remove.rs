@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::kill::{children, is_populated, kill_all};
+use super::kill::{children, kill_all};
 use crate::error::{Failure, Result, Step};
 
 /// A killed process leaves its cgroup when the kernel has taken it apart; how long may that take?
@@ -17,9 +17,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Kills what is in them and removes them with their children. It may take a while: for a worker, not the launcher.
 /// Every one is tried; missing is fine.
 pub fn remove_all(directories: &[PathBuf]) -> Vec<Failure> {
-    if directories.iter().any(|directory| is_populated(directory)) {
-        kill_all(directories);
-    }
     directories
         .iter()
         .filter_map(|directory| remove(directory, directories).err())
@@ -32,15 +29,12 @@ fn remove(directory: &Path, all: &[PathBuf]) -> Result<()> {
     loop {
         match remove_tree(directory) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            // Processes that are still on their way out. There is nothing to wait on that v1 would signal.
+            // Processes that live, or that are still on their way out. v1 has no event to wait for.
             Err(Errno::BUSY) if waited < PATIENCE => {
+                kill_all(all);
                 std::thread::sleep(pause);
                 waited += pause;
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                // Whatever was forked before its parent died.
-                if waited > LONGEST_PAUSE {
-                    kill_all(all);
-                }
             }
             Err(errno) => return Err(errno).step_at("remove a cgroup", directory),
         }

@@ -1,0 +1,9 @@
+//! Starts the real executable over a socket pair and speaks the protocol with it.
+#![allow(dead_code)] // each test file uses its part
+
+pub mod client;
+pub mod config;
+pub mod host;
+
+pub use client::Helper;
+pub use config::Bundle;
