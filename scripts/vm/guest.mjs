@@ -60,8 +60,12 @@ function vitest({ user, node, files, file }) {
     KEELSON_TEST_SLOWNESS: SLOWNESS,
   }
   const runner = [
-    ...[node, `${PAYLOAD}/node_modules/vitest/vitest.mjs`, 'run', '--project', 'integration'],
-    ...['--reporter=default', `--reporter=${PAYLOAD}/scripts/lib/reporter.mjs`],
+    node,
+    `${PAYLOAD}/node_modules/vitest/vitest.mjs`,
+    'run',
+    '--project=integration',
+    '--reporter=default',
+    `--reporter=${PAYLOAD}/scripts/lib/reporter.mjs`,
     ...files,
   ]
   if (user === 'root') return interactive(runner, variables)
@@ -69,16 +73,13 @@ function vitest({ user, node, files, file }) {
   return interactive(inUserSession(runner, { ...variables, TMPDIR: '/var/tmp' }), {})
 }
 
-/**
- * As a person who is logged in: a unit of the user's own systemd, which hands its cgroup over.
- */
+/** As a person who is logged in: a unit of the user's own systemd, which hands its cgroup over. */
 function inUserSession(runner, variables) {
   const settings = Object.entries(variables).map(([name, value]) => `--setenv=${name}=${value}`)
-  return [
-    ...['runuser', '-u', USER, '--', 'env', `XDG_RUNTIME_DIR=/run/user/${uid}`],
-    ...['systemd-run', '--user', '--quiet', '--wait', '--collect', '--pipe'],
-    ...['--property=Delegate=yes', `--working-directory=${PAYLOAD}`, ...settings, ...runner],
-  ]
+  const become = ['runuser', '-u', USER, '--', 'env', `XDG_RUNTIME_DIR=/run/user/${uid}`]
+  const unit = ['--user', '--quiet', '--wait', '--collect', '--pipe', '--property=Delegate=yes']
+  const directory = `--working-directory=${PAYLOAD}`
+  return [...become, 'systemd-run', ...unit, directory, ...settings, ...runner]
 }
 
 function interactive([file, ...args], variables) {

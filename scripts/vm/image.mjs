@@ -44,7 +44,7 @@ async function make(folder) {
       writeFileSync(`${system}${path}`, content)
     }
     await mustRun(['chroot', system, 'sh', '-c', SETUP])
-    const [kernel] = readdirSync(`${system}/boot`).filter((name) => name.startsWith('vmlinuz-'))
+    const kernel = readdirSync(`${system}/boot`).find((name) => name.startsWith('vmlinuz-'))
     renameSync(`${system}/boot/${kernel}`, `${unfinished}/vmlinuz`)
     await makeDisk(system, `${unfinished}/root.ext4`, '6G')
     rmSync(system, { recursive: true })

@@ -9,31 +9,37 @@ import { RESULTS } from './recipe.mjs'
  * @returns {Promise<number>} exit code of the emulator
  */
 export function startMachine({ kernel, disk, payload, results }) {
-  const drive = (id, file) => `id=${id},file=${file},if=none,format=raw,snapshot=on,cache=unsafe`
-  return run([
-    ...['nice', 'qemu-system-x86_64', '-accel', accelerator(), '-cpu', 'max'],
-    ...[
-      '-smp',
-      '2',
-      '-m',
-      '4096',
-      '-nodefaults',
-      '-no-user-config',
-      '-no-reboot',
-      '-display',
-      'none',
-    ],
-    ...['-kernel', kernel],
-    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet systemd.show_status=false'],
+  const options = {
+    accel: accelerator(),
+    cpu: 'max',
+    smp: '2',
+    m: '4096',
+    display: 'none',
+    kernel,
+    append: 'root=/dev/nvme0n1 rw console=ttyS0 quiet systemd.show_status=false',
+    drive: [scratch('root', disk), scratch('payload', payload)],
     // one controller with two namespaces: two controllers would be numbered in the order they answer
-    ...['-drive', drive('root', disk), '-drive', drive('payload', payload)],
-    ...['-device', 'nvme,id=nvme,serial=keelson'],
-    ...['-device', 'nvme-ns,bus=nvme,drive=root,nsid=1'],
-    ...['-device', 'nvme-ns,bus=nvme,drive=payload,nsid=2'],
-    ...['-device', 'virtio-serial-pci', '-chardev', `file,id=results,path=${results}`],
-    ...['-device', `virtserialport,chardev=results,name=${RESULTS}`],
-    ...['-serial', 'stdio', '-monitor', 'none'],
-  ])
+    device: [
+      'nvme,id=nvme,serial=keelson',
+      'nvme-ns,bus=nvme,drive=root,nsid=1',
+      'nvme-ns,bus=nvme,drive=payload,nsid=2',
+      'virtio-serial-pci',
+      `virtserialport,chardev=results,name=${RESULTS}`,
+    ],
+    chardev: `file,id=results,path=${results}`,
+    serial: 'stdio',
+    monitor: 'none',
+  }
+  const args = Object.entries(options).flatMap(([name, value]) =>
+    [value].flat().flatMap((one) => [`-${name}`, one]),
+  )
+  const bare = ['-nodefaults', '-no-user-config', '-no-reboot']
+  return run(['nice', 'qemu-system-x86_64', ...bare, ...args])
+}
+
+/** A disk that forgets. */
+function scratch(id, file) {
+  return `id=${id},file=${file},if=none,format=raw,snapshot=on,cache=unsafe`
 }
 
 /**

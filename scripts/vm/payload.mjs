@@ -15,7 +15,7 @@ const PARTS = [
 const HELPER = 'helper/target/x86_64-unknown-linux-gnu/release/keelson-helper'
 
 /** What no test in the guest loads: compilers, linters, documentation. */
-const LEFT_OUT = [
+const LEFT_OUT = new Set([
   '@arethetypeswrong',
   '@oxlint',
   '@oxlint-tsgolint',
@@ -30,7 +30,7 @@ const LEFT_OUT = [
   'prettier',
   'typedoc',
   'typescript',
-]
+])
 
 /**
  * @param {{ folder: string, node: string, plan: object }} options `node`: a newer Node than the guest's own; `plan`: what
@@ -61,6 +61,6 @@ function copyModules(staging) {
   cpSync(`${root}/node_modules`, `${staging}/node_modules`, {
     recursive: true,
     verbatimSymlinks: true,
-    filter: (path) => !LEFT_OUT.includes(path.slice(`${root}/node_modules/`.length)),
+    filter: (path) => !LEFT_OUT.has(path.slice(`${root}/node_modules/`.length)),
   })
 }
