@@ -4,9 +4,9 @@
  * Uses nothing but Node, does only what is missing, and is silent and fast when nothing is.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { buildHelper } from './build-helper.mjs'
+import { buildHelper, canBuild, TARGETS } from './build-helper.mjs'
 import { installDebianPackages, missingDebianPackages } from './lib/debian.mjs'
-import { heading, main, mustRun, root } from './lib/process.mjs'
+import { heading, main, mustRun, output, root, run } from './lib/process.mjs'
 
 /**
  * @param {{ tests?: boolean }} [options] `tests`: also the Debian packages that the tests use. As root they are installed;
@@ -21,6 +21,7 @@ export async function bootstrap({ tests = false } = {}) {
   if (tests) {
     const missing = missingDebianPackages()
     if (missing.length > 0) await installDebianPackages(missing)
+    if (!canBuild(TARGETS.arm64)) await addRustTarget(TARGETS.arm64)
   }
   if (!process.env.KEELSON_HELPER) await buildHelper({ quiet: helperBuilt() })
 }
@@ -44,6 +45,16 @@ function nodeModulesFresh() {
   return Object.entries(wanted).every(
     ([path, entry]) => path === '' || entry.optional || found[path]?.version === entry.version,
   )
+}
+
+/**
+ * Rust's library for another processor. Where rustup is missing or cannot reach its server, the tests that need it are skipped
+ * with that reason.
+ */
+async function addRustTarget(target) {
+  if (!output(['rustup', '--version'])) return
+  heading(`Rust target ${target}`)
+  await run(['timeout', '120', 'rustup', 'target', 'add', target])
 }
 
 /** The first build takes minutes and should be seen; later ones only matter when they fail. */

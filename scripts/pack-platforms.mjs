@@ -1,5 +1,6 @@
 /**
- * Packs what is published: `node scripts/pack-platforms.mjs [--to DIRECTORY] [--platform linux-x64 ...]`.
+ * Packs what is published: `node scripts/pack-platforms.mjs [--to DIRECTORY] [--platform linux-x64 ...] [--built]`.
+ * `--built` takes `dist/` as it is.
  *
  * One tarball for `keelson` and one a platform with nothing but the helper's executable. The platform packages become
  * exact-version optional dependencies of the main one here, in a staging folder, and not in the checkout's own
@@ -93,6 +94,7 @@ await script(import.meta, async (args) => {
     args,
     options: {
       to: { type: 'string', default: '.cache/pack' },
+      built: { type: 'boolean', default: false },
       platform: { type: 'string', multiple: true, default: PLATFORMS },
     },
   })
@@ -105,7 +107,7 @@ await script(import.meta, async (args) => {
       )
     }
   }
-  await buildTypeScript()
+  if (!values.built) await buildTypeScript()
   const packed = await pack({ to: values.to, platforms: values.platform })
   for (const path of [packed.main, ...Object.values(packed.platforms)]) console.log(path)
 })

@@ -6,6 +6,7 @@ import { root } from './repository.ts'
  * nothing, quickly, when there is nothing to do.
  */
 export default async function setup(): Promise<void> {
+  if (process.env['KEELSON_TEST_BUILT'] === '1') return // in the guest, where everything was brought along
   await run(process.execPath, ['scripts/bootstrap.mjs', '--tests'], { cwd: root })
   await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
     cwd: root,
