@@ -100,6 +100,12 @@ fn a_container_may_have_a_user_namespace_of_its_own() {
         .as_array_mut()
         .unwrap()
         .push(json!({ "type": "user" }));
+    // The layers lie where only the launcher may look.
+    let private = tempfile::tempdir().unwrap();
+    for name in ["upper", "work"] {
+        std::fs::create_dir(private.path().join(name)).unwrap();
+        bundle.config["keelson"]["rootfs"][0][name] = json!(private.path().join(name));
+    }
     let mappings = json!([{ "containerID": 0, "hostID": 200_000, "size": 65536 }]);
     bundle.config["linux"]["uidMappings"] = mappings.clone();
     bundle.config["linux"]["gidMappings"] = mappings;

@@ -207,7 +207,7 @@ impl Launcher {
         for (_, Running { mut container, .. }) in self.containers.drain() {
             container.end();
             for failure in container.into_remains().0.remove() {
-                eprintln!("keelson-helper: {failure}");
+                super::complain(&failure);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +17,7 @@ use super::user_namespace::{self, UserNamespace};
 use super::worker::Worker;
 use crate::error::{Failure, Result};
 use crate::protocol::{Envelope, Frame, PROTOCOL_VERSION, Report, decode, raw};
-use crate::run::{Filters, Host, Remains, Streams};
+use crate::run::{Filters, Host, Remains, Streams, join_cgroup};
 
 pub struct Launcher {
     pub(super) poller: Poller,
@@ -55,6 +56,8 @@ pub enum Purpose {
 struct Hello {
     protocol: u32,
     user: Option<UserNamespace>,
+    #[serde(default, rename = "cgroupLeave")]
+    cgroup_leave: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +199,10 @@ impl Launcher {
                 .detail(PROTOCOL_VERSION.to_string()));
         }
         let host = Host::open()?;
+        // From outside the user namespace, where the rights to move are.
+        for directory in &hello.cgroup_leave {
+            join_cgroup(directory)?;
+        }
         if let Some(plan) = &hello.user {
             user_namespace::enter(plan, &host.procfs)?;
         }

@@ -14,6 +14,7 @@ mod sealed;
 mod user_namespace;
 mod worker;
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use crate::error::{Failure, Result, Step};
@@ -30,10 +31,15 @@ pub fn launch() -> ! {
     match start().and_then(Launcher::run) {
         Ok(()) => sys::process::exit(0),
         Err(failure) => {
-            eprintln!("keelson-helper: {failure}");
+            complain(&failure);
             sys::process::exit(1);
         }
     }
+}
+
+/// Says something where nobody may be listening any more; `eprintln!` would panic then.
+fn complain(failure: &Failure) {
+    let _ = writeln!(std::io::stderr(), "keelson-helper: {failure}");
 }
 
 fn start() -> Result<Launcher> {

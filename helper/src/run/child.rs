@@ -22,7 +22,7 @@ use super::mounts::{close_late, mount_all};
 use super::namespaces::{unshare_cgroup, unshare_network};
 use super::plan::Plan;
 use super::root::Root;
-use super::rootfs::{mount_rootfs, pivot, stop_propagation};
+use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
 use super::stdio::{self, Streams};
 use super::{Host, rlimits, sysctl};
 use crate::error::{Failure, Result, Step};
@@ -31,8 +31,16 @@ use crate::sys;
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
 /// Carries the plan out and executes the program. What goes wrong is told over the channel.
-pub fn run(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> ! {
-    let failure = match prepare(plan, streams, channel, host) {
+///
+/// `prepared` is the root file system where the launcher has made it.
+pub fn run(
+    plan: &Plan,
+    prepared: Option<Vec<OwnedFd>>,
+    streams: &Streams,
+    channel: &OwnedFd,
+    host: &Host,
+) -> ! {
+    let failure = match prepare(plan, prepared, streams, channel, host) {
         Ok(()) if plan.extension.init => plan
             .command
             .execute_under_init(&host.helper, channel.as_raw_fd()),
@@ -43,11 +51,23 @@ pub fn run(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> ! 
     sys::process::exit(1)
 }
 
-fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Result<()> {
+fn prepare(
+    plan: &Plan,
+    prepared: Option<Vec<OwnedFd>>,
+    streams: &Streams,
+    channel: &OwnedFd,
+    host: &Host,
+) -> Result<()> {
     let namespaces = &plan.namespaces;
 
     // 1. Leave the launcher: its descriptors, its session, its keys, its life after death.
-    isolate(plan, streams, channel, host)?;
+    isolate(
+        plan,
+        prepared.as_deref().unwrap_or_default(),
+        streams,
+        channel,
+        host,
+    )?;
 
     // 2. Namespaces that do not depend on the launcher's next steps.
     namespaces.join_existing()?;
@@ -57,20 +77,17 @@ fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
 
     // 3. The root file system.
     stop_propagation()?;
-    let mut root = None;
-    if !namespaces.user {
-        root = Some(Root::new(mount_rootfs(&plan.extension.rootfs, &plan.root)?));
-    }
+    let root = match prepared {
+        Some(mounts) => attach_rootfs(mounts, &plan.root)?,
+        None => mount_rootfs(&plan.extension.rootfs, &plan.root)?,
+    };
+    let root = Root::new(root);
 
     // 4. The launcher has put this process into its cgroups and mapped its ids.
     wait_for_word(channel)?;
     if namespaces.user {
         become_root()?;
     }
-    let root = match root {
-        Some(root) => root,
-        None => Root::new(mount_rootfs(&plan.extension.rootfs, &plan.root)?),
-    };
     if namespaces.cgroup {
         unshare_cgroup()?;
     }
@@ -134,7 +151,13 @@ fn prepare(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
     outlive_nobody(channel)
 }
 
-fn isolate(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Result<()> {
+fn isolate(
+    plan: &Plan,
+    prepared: &[OwnedFd],
+    streams: &Streams,
+    channel: &OwnedFd,
+    host: &Host,
+) -> Result<()> {
     let mut keep = vec![channel.as_raw_fd(), host.procfs.as_fd().as_raw_fd()];
     keep.extend(
         streams
@@ -143,6 +166,7 @@ fn isolate(plan: &Plan, streams: &Streams, channel: &OwnedFd, host: &Host) -> Re
             .flatten()
             .map(|fd| fd.as_raw_fd()),
     );
+    keep.extend(prepared.iter().map(AsRawFd::as_raw_fd));
     if plan.extension.init {
         keep.push(host.helper.as_raw_fd());
     }

@@ -14,6 +14,7 @@ use super::cgroup::{kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
 use super::plan::Plan;
+use super::rootfs::prepare_rootfs;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{self, FrameReader, Report, raw};
@@ -263,6 +264,10 @@ fn begin(
         map(&plan.linux.uid_mappings, user.uid),
         map(&plan.linux.gid_mappings, user.gid),
     )?;
+    let mut prepared = match plan.namespaces.user {
+        true => Some(prepare_rootfs(&plan.extension.rootfs)?),
+        false => None,
+    };
     let cgroup = plan.cgroups.open_v2()?;
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -276,7 +281,7 @@ fn begin(
             .step("clone the container")
     })?;
     let (pid, pidfd) = match cloned {
-        sys::process::Cloned::Child => child::run(plan, &streams, &theirs, host),
+        sys::process::Cloned::Child => child::run(plan, prepared.take(), &streams, &theirs, host),
         sys::process::Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);

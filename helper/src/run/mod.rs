@@ -27,7 +27,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Result, Step};
 
-pub use cgroup::remove_all as remove_cgroups;
+pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups};
 pub use config::{Config, IdMapping};
 pub use container::{Container, End, Remains, Started, id_map};
 pub use filters::Filters;

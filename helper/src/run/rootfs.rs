@@ -18,6 +18,29 @@ use crate::sys::mount::{MountAttributes, mount_setattr, mount_setattr_root};
 /// The kernel takes no longer string in fsconfig(2), its end included.
 const FSCONFIG_STRING: usize = 256;
 
+/// The parts as mounts that are in no tree yet: made by the launcher for a container with a user namespace of its own,
+/// which need not be allowed to look into the directories of the layers.
+pub fn prepare_rootfs(parts: &[RootfsMount]) -> Result<Vec<OwnedFd>> {
+    parts
+        .iter()
+        .map(|part| {
+            detached(part)?.ok_or_else(|| {
+                Failure::kind("mount overlay", "unsupported")
+                    .detail("with a user namespace of its own a container needs Linux 6.7")
+            })
+        })
+        .collect()
+}
+
+/// Attaches them one upon the other; the topmost is the root.
+pub fn attach_rootfs(mounts: Vec<OwnedFd>, path: &Path) -> Result<OwnedFd> {
+    let mut root = None;
+    for mount in mounts {
+        root = Some(attach_at(mount, path)?);
+    }
+    root.ok_or_else(no_rootfs)
+}
+
 /// Mounts the parts one upon the other at `path`; the topmost is the root.
 pub fn mount_rootfs(parts: &[RootfsMount], path: &Path) -> Result<OwnedFd> {
     let mut root = None;
@@ -27,10 +50,7 @@ pub fn mount_rootfs(parts: &[RootfsMount], path: &Path) -> Result<OwnedFd> {
             None => mount_legacy_overlay(part, path)?,
         });
     }
-    root.ok_or_else(|| {
-        Failure::kind("mount the root file system", "config-invalid")
-            .detail("keelson.rootfs is empty")
-    })
+    root.ok_or_else(no_rootfs)
 }
 
 /// What arrives from the host from now on still comes in, but nothing of ours goes out.
@@ -251,4 +271,8 @@ fn nul(path: &Path) -> Failure {
     Failure::kind("read a path", "config-invalid")
         .path(path)
         .detail("contains a NUL byte")
+}
+
+fn no_rootfs() -> Failure {
+    Failure::kind("mount the root file system", "config-invalid").detail("keelson.rootfs is empty")
 }

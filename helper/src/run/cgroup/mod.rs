@@ -143,6 +143,12 @@ impl CgroupPlan {
     }
 }
 
+/// Moves this process into a cgroup, which is made with its parents.
+pub fn join(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).step_at("make a cgroup", directory)?;
+    write(directory, "cgroup.procs", "0")
+}
+
 impl Write {
     fn new(file: impl Into<String>, value: impl ToString) -> Self {
         Write {
