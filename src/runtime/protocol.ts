@@ -99,7 +99,12 @@ export interface LayerApplied {
 /** Every operation: its arguments and its answer. */
 export interface Operations {
   hello: [
-    { protocol: number; user?: UserNamespacePlan },
+    {
+      protocol: number
+      user?: UserNamespacePlan
+      /** Cgroups the launcher moves into first, made when missing. */
+      cgroupLeave?: string[]
+    },
     { protocol: number; version: string; pid: number },
   ]
   run: [{ container: string; config: object }, { pid: number; warnings: string[] }]
