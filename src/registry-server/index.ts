@@ -5,3 +5,6 @@
 export { Registry, type RegistryOptions, type RegistryRequest } from './registry.ts'
 export type { Credentials, TokenOptions } from './authorization.ts'
 export type { Fault } from './fault.ts'
+export type { Descriptor } from '../oci/descriptor.ts'
+export type { Digest } from '../oci/digest.ts'
+export type { Platform } from '../oci/platform.ts'

@@ -229,7 +229,13 @@ export class Registry implements AsyncDisposable {
       answer = answerOfError(error)
     }
     if (request.errored !== null) return
-    await send(fault === undefined ? answer : distort(answer, fault), response, method === 'HEAD')
+    const head = method === 'HEAD'
+    try {
+      await send(fault === undefined ? answer : distort(answer, fault), response, head)
+    } catch (error) {
+      // A header that no header can be: from a fault, or the media type of a manifest that was added unchecked.
+      await send(answerOfError(error), response, head)
+    }
   }
 
   #describe(request: IncomingMessage, method: string, path: string): RegistryRequest {

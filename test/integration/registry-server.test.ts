@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { Registry } from '../../src/registry-server/index.ts'
 import { busyboxImage } from '../support/busybox-image.ts'
+import { certificates } from '../support/certificates.ts'
 import { dockerRegistry } from '../support/docker-registry.ts'
 import { run } from '../support/process.ts'
 import { pushLayout } from '../support/push.ts'
@@ -102,4 +103,25 @@ describe("Debian's registry", () => {
       'repository:busybox:pull',
     )
   })
+})
+
+test('over TLS, with certificates of clients', async () => {
+  await using temp = await temporaryDirectory()
+  const { ca, server, client } = await certificates(temp.path)
+  await using registry = await Registry.listen({
+    tls: { cert: server.cert, key: server.key, ca: ca.cert },
+  })
+  await registry.addManifest('app', '1', { schemaVersion: 2 })
+  const fetch = (...more: string[]) =>
+    run('curl', [
+      '--silent',
+      '--show-error',
+      '--cacert',
+      ca.certFile,
+      ...more,
+      `${registry.url}/v2/_catalog`,
+    ])
+  const { stdout } = await fetch('--cert', client.certFile, '--key', client.keyFile)
+  expect(JSON.parse(stdout)).toEqual({ repositories: ['app'] })
+  await expect(fetch()).rejects.toThrow(/certificate required|alert|reset|SSL/i)
 })

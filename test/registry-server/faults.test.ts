@@ -99,4 +99,12 @@ describe('faults', () => {
     expect(seen[0]?.headers['accept']).toBe('a/b')
     expect((await ask(registry, 'GET', '/v2/_catalog')).status).toBe(500)
   })
+
+  test('a fault that cannot be sent is a 500, not the end of the process', async () => {
+    const answer = await answered({ fault: 'redirect', location: 'http://x/\r\nset-cookie: a' })
+    expect(answer.status).toBe(500)
+    await using registry = await Registry.listen()
+    await registry.addManifest('app', '1', { a: 1 }, 'no/type\n')
+    expect((await ask(registry, 'GET', '/v2/app/manifests/1')).status).toBe(500)
+  })
 })

@@ -39,7 +39,7 @@ export async function dockerRegistry(options: DockerRegistryOptions = {}): Promi
     for (let attempt = 1; ; attempt++) {
       const host = `127.0.0.1:${await freePort()}`
       await writeFile(temp.join('config.yml'), await configuration(options, host, temp, made))
-      const child = spawn('docker-registry', ['serve', temp.join('config.yml')], {
+      const child = spawn('/usr/bin/docker-registry', ['serve', temp.join('config.yml')], {
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       const log: string[] = []
