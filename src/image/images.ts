@@ -1,28 +1,27 @@
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isIndexMediaType } from '../oci/media-types.ts'
-import {
-  hostPlatform,
-  normalizePlatform,
-  parsePlatform,
-  platformRuns,
-  type Platform,
-} from '../oci/platform.ts'
+import type { ExecutionParameters } from '../oci/image-config.ts'
+import { hostPlatform, normalizePlatform, parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import type { RegistryAuth } from '../registry/options.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContentStore } from '../store/content.ts'
 import { sweep, type Swept } from '../store/gc.ts'
-import { SOURCE_DIGEST, type IndexEntry } from '../store/names.ts'
+import { SOURCE_DIGEST } from '../store/names.ts'
 import { printable } from '../util/printable.ts'
-import { Documents, isContentError, type ImageDocuments } from './documents.ts'
+import { Catalog, nameOf } from './catalog.ts'
+import { Documents, type ImageDocuments } from './documents.ts'
+import { imageFromFiles, type ImageFromOptions } from './from.ts'
+import { imageFromHost, type ImageFromHostOptions } from './from-host.ts'
+import type { ImageFiles } from './files.ts'
 import { Image, type ImageOwner, type RemovedImage, type RemoveImageOptions } from './image.ts'
 import { findById, matches, type ImageFilter } from './find.ts'
 import { LayerFetcher, type Registry } from './layers.ts'
 import type { PullProgress } from './progress.ts'
-import { describe, nameOf, pullImage, unpackImage, type PullContext } from './pull.ts'
+import { describe, makeImage, pullImage, unpackImage, type PullContext } from './pull.ts'
+import { Settler } from './settle.ts'
 
 /** When to ask the registry. */
 export type PullPolicy = 'missing' | 'always' | 'never'
@@ -37,6 +36,12 @@ export interface PullOptions {
   /** Hears each step of each layer. */
   onProgress?: (progress: PullProgress) => void
   signal?: AbortSignal
+}
+
+/** For images that are made here. */
+export interface MadeImageOptions {
+  /** Its name, `app:1`. Default: none; it can be given one by `tag`. */
+  reference?: string
 }
 
 export interface PruneOptions {
@@ -66,9 +71,6 @@ export interface ImagesOptions {
   containers?: () => Promise<readonly { container: string; image: Descriptor }[]>
 }
 
-/** Snapshots are put on the disk some time after they were made, when the kernel has written most of them by itself. */
-const SETTLE_MS = 30_000
-
 /**
  * The images of an engine: `engine.images`. They are files under the engine's root, shared by all engines on that root.
  */
@@ -80,8 +82,8 @@ export class Images implements ImageOwner {
   readonly #context: PullContext
   readonly #platform: Platform
   readonly #containers: NonNullable<ImagesOptions['containers']>
-  readonly #unsettled = new Set<Digest>()
-  #settling: NodeJS.Timeout | undefined
+  readonly #catalog: Catalog
+  readonly #settler: Settler
 
   /** @internal */
   constructor(options: ImagesOptions) {
@@ -91,6 +93,8 @@ export class Images implements ImageOwner {
     this.#helper = helper
     this.#documents = new Documents(store)
     this.#platform = options.platform ?? hostPlatform()
+    this.#catalog = new Catalog(store, this.#documents, this.#platform)
+    this.#settler = new Settler(snapshotter)
     this.#containers = options.containers ?? (async () => [])
     this.#context = {
       store,
@@ -128,7 +132,7 @@ export class Images implements ImageOwner {
     const platform = this.#wantedPlatform(options.platform)
     const policy = checkPolicy(options.policy ?? 'missing')
     const request = { ...options, reference: wanted, platform }
-    const held = policy === 'always' ? undefined : await this.#held(wanted, platform)
+    const held = policy === 'always' ? undefined : await this.#catalog.find(wanted, platform)
     if (held === undefined && policy === 'never') {
       throw notFound(wanted.familiar(), 'Pull it first, or use policy "missing".')
     }
@@ -137,8 +141,58 @@ export class Images implements ImageOwner {
     if (top !== undefined && !(await this.#snapshotter.has(top))) {
       await unpackImage(this.#context, image, request, request)
     }
-    this.#settleLater(image.chain)
+    this.#settler.later(image.chain)
     return this.#wrap(image)
+  }
+
+  /**
+   * Makes an image of one layer out of JavaScript values: contents of files, or paths of files of this host. It is ready to run.
+   *
+   * @param files path in the image to content, a host path, or an `ImageFile`
+   * @param config how it wants to be run: `Cmd`, `Env`, `User`, ...
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_PERMISSION`,
+   * `KEELSON_NO_SPACE`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.from(
+   *   { '/hello.txt': Buffer.from('hello') },
+   *   { Cmd: ['/bin/app'] },
+   *   { reference: 'app:1' },
+   * )
+   * ```
+   */
+  async from(
+    files: ImageFiles,
+    config?: ExecutionParameters,
+    options: MadeImageOptions & ImageFromOptions = {},
+  ): Promise<Image> {
+    return await this.#make(options, (store) => imageFromFiles(store, files, config, options))
+  }
+
+  /**
+   * Makes an image out of programs of this host and the libraries that they need. It is ready to run.
+   *
+   * @param programs names to look up on PATH, or paths; the first is the command
+   * @throws `KEELSON_COMMAND_NOT_FOUND`, `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_LIBRARY_NOT_FOUND`, and what {@link from} throws
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.fromHost(['node', 'sh'])
+   * ```
+   */
+  async fromHost(
+    programs: readonly string[],
+    config?: ExecutionParameters,
+    options: MadeImageOptions & ImageFromHostOptions = {},
+  ): Promise<Image> {
+    return await this.#make(options, (store) => imageFromHost(store, programs, config, options))
   }
 
   /**
@@ -149,7 +203,7 @@ export class Images implements ImageOwner {
   async get(refOrId: string): Promise<Image> {
     let unnamed: unknown
     try {
-      const named = await this.#named(parseReference(refOrId))
+      const named = await this.#catalog.named(parseReference(refOrId))
       if (named !== undefined) {
         return await this.#wrap(await this.#documents.image(named, this.#platform))
       }
@@ -200,16 +254,9 @@ export class Images implements ImageOwner {
 
   /** @internal use {@link Image.tag} */
   async tag(image: Image, reference: string): Promise<Image> {
-    const wanted = parseReference(reference)
-    if (wanted.digest !== undefined) {
-      throw keelsonError(
-        'KEELSON_INVALID_REFERENCE',
-        `"${reference}" names an image by digest, which cannot be given to another.`,
-        { hint: 'Use a name with a tag.' },
-      )
-    }
+    const wanted = this.#taggable(reference)
     await using _ = await this.#store.lease()
-    const [entry] = await this.#entriesOf(image)
+    const [entry] = await this.#catalog.entriesOf(image.digest)
     if (entry === undefined) throw notFound(image.id, 'It was removed meanwhile: pull it again.')
     const documents = await this.#documents.image(image.descriptor, image.platform)
     const source = entry.descriptor.annotations?.[SOURCE_DIGEST]
@@ -220,7 +267,7 @@ export class Images implements ImageOwner {
   /** @internal use {@link Image.untag} */
   async untag(image: Image, reference: string): Promise<Image> {
     const name = nameOf(parseReference(reference))
-    const entries = await this.#entriesOf(image)
+    const entries = await this.#catalog.entriesOf(image.digest)
     if (!entries.some((entry) => entry.name === name)) {
       throw notFound(reference, 'The image does not have that name; image.references lists them.')
     }
@@ -232,7 +279,7 @@ export class Images implements ImageOwner {
   async remove(image: Image, options: RemoveImageOptions): Promise<RemovedImage> {
     const { force = false, signal } = options
     if (!force) await this.#refuseUsed(image)
-    const entries = await this.#entriesOf(image)
+    const entries = await this.#catalog.entriesOf(image.digest)
     await this.#store.names.forget(
       entries.map(({ descriptor }) => descriptor.digest),
       { signal },
@@ -245,52 +292,30 @@ export class Images implements ImageOwner {
     }
   }
 
-  /** The image that the store has under this name, if it is whole and runs on that platform. */
-  async #held(reference: Reference, platform: Platform): Promise<ImageDocuments | undefined> {
-    const descriptor = await this.#named(reference)
-    if (descriptor === undefined) return undefined
-    const image = await this.#readable(descriptor, platform)
-    return image !== undefined && platformRuns(image.config, platform) ? image : undefined
+  async #make(
+    { reference, platform, signal }: MadeImageOptions & ImageFromOptions,
+    write: (store: ContentStore) => Promise<Descriptor>,
+  ): Promise<Image> {
+    const names = reference === undefined ? [] : [nameOf(this.#taggable(reference))]
+    const made = this.#wantedPlatform(platform)
+    const image = await makeImage(this.#context, made, names, signal, () => write(this.#store))
+    this.#settler.later(image.chain)
+    return await this.#wrap(image)
   }
 
-  /** By name; by digest also an image that was pulled by tag and had that digest then. */
-  async #named(reference: Reference): Promise<Descriptor | undefined> {
-    const { names } = this.#store
-    const descriptor = await names.get(nameOf(reference))
-    const { digest } = reference
-    if (descriptor !== undefined || digest === undefined) return descriptor
-    const tagged = `${reference.name}:`
-    const entry = (await names.entries()).find(
-      (each) =>
-        each.name?.startsWith(tagged) === true &&
-        (each.descriptor.digest === digest ||
-          each.descriptor.annotations?.[SOURCE_DIGEST] === digest),
+  #taggable(text: string): Reference {
+    const reference = parseReference(text)
+    if (reference.digest === undefined) return reference
+    throw keelsonError(
+      'KEELSON_INVALID_REFERENCE',
+      `"${printable(text)}" names an image by digest, which cannot be given to another.`,
+      { hint: 'Use a name with a tag.' },
     )
-    return entry?.descriptor
   }
 
-  /** Every whole image of the layout, once, with all its names. */
   async #all(): Promise<Image[]> {
-    const images = new Map<Digest, { documents: ImageDocuments; names: string[] }>()
-    for (const { descriptor, name } of await this.#store.names.entries()) {
-      const documents = await this.#readable(descriptor, this.#platform)
-      if (documents === undefined) continue
-      const { digest } = documents.descriptor
-      const image = images.get(digest) ?? { documents, names: [] }
-      if (name !== undefined) image.names.push(name)
-      images.set(digest, image)
-    }
-    return [...images.values()].map(({ documents, names }) => new Image(documents, names, this))
-  }
-
-  /** Of what another tool put into the layout not everything is an image, or whole. */
-  async #readable(descriptor: Descriptor, platform: Platform): Promise<ImageDocuments | undefined> {
-    try {
-      return await this.#documents.image(descriptor, platform)
-    } catch (error) {
-      if (isContentError(error)) return undefined
-      throw error
-    }
+    const all = await this.#catalog.all()
+    return all.map(({ documents, names }) => new Image(documents, names, this))
   }
 
   async #wrap(documents: ImageDocuments): Promise<Image> {
@@ -299,19 +324,6 @@ export class Images implements ImageOwner {
 
   async #again(image: Image): Promise<Image> {
     return await this.#wrap(await this.#documents.image(image.descriptor, image.platform))
-  }
-
-  /** The index entries that lead to an image: its own, and indexes that another tool listed. */
-  async #entriesOf(image: Image): Promise<IndexEntry[]> {
-    const found: IndexEntry[] = []
-    for (const entry of await this.#store.names.entries()) {
-      const { digest, mediaType } = entry.descriptor
-      const leads = isIndexMediaType(mediaType)
-        ? (await this.#readable(entry.descriptor, this.#platform))?.descriptor.digest
-        : digest
-      if (leads === image.digest) found.push(entry)
-    }
-    return found
   }
 
   async #refuseUsed(image: Image): Promise<void> {
@@ -341,20 +353,6 @@ export class Images implements ImageOwner {
   #wantedPlatform(platform: string | Platform | undefined): Platform {
     if (platform === undefined) return this.#platform
     return typeof platform === 'string' ? parsePlatform(platform) : normalizePlatform(platform)
-  }
-
-  /** The timer keeps nobody alive: what a short program does not settle, the next one or the next boot does. */
-  #settleLater(chain: readonly Digest[]): void {
-    for (const chainId of chain) this.#unsettled.add(chainId)
-    if (this.#settling !== undefined) return
-    this.#settling = setTimeout(() => {
-      this.#settling = undefined
-      const chains = [...this.#unsettled]
-      this.#unsettled.clear()
-      // It can only fail to save work after a power cut.
-      this.#snapshotter.settle(chains).catch(() => undefined)
-    }, SETTLE_MS)
-    this.#settling.unref()
   }
 }
 

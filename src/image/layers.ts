@@ -6,7 +6,7 @@ import type { Reference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { RegistryAuth } from '../registry/options.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
-import type { ContentStore } from '../store/content.ts'
+import { blobNotFound, type ContentStore } from '../store/content.ts'
 import { deferred } from '../util/deferred.ts'
 import { Flights } from '../util/flights.ts'
 import type { LayerProgress } from './progress.ts'
@@ -14,9 +14,9 @@ import type { LayerProgress } from './progress.ts'
 /** Where content comes from. */
 export type Registry = Pick<RegistryClient, 'manifest' | 'blob'>
 
-/** Where to get the blobs of one image, and as whom. */
+/** Where to get the blobs of one image, and as whom. Without a reference they have to be here already. */
 export interface BlobOrigin {
-  reference: Reference
+  reference?: Reference | undefined
   auth?: RegistryAuth | undefined
 }
 
@@ -110,12 +110,16 @@ export class LayerFetcher {
       (flight, emit) =>
         this.#store.ingest(
           descriptor,
-          (offset) =>
-            this.#registry.blob(origin.reference, descriptor, {
-              ...origin,
+          (offset) => {
+            const { reference, auth, mirrors } = origin
+            if (reference === undefined) throw blobNotFound(descriptor.digest)
+            return this.#registry.blob(reference, descriptor, {
+              auth,
+              mirrors,
               offset,
               signal: flight,
-            }),
+            })
+          },
           {
             signal: flight,
             onProgress: (bytes) => emit({ kind: 'bytes', bytes }),

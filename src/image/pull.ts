@@ -11,6 +11,7 @@ import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContentStore } from '../store/content.ts'
 import { SOURCE_DIGEST } from '../store/names.ts'
 import { throwIfAborted } from '../util/abort.ts'
+import { nameOf } from './catalog.ts'
 import { checkDocumentSize, type Documents, type ImageDocuments } from './documents.ts'
 import { together, type BlobOrigin, type LayerFetcher, type Registry } from './layers.ts'
 import { ProgressReport, type PullProgress } from './progress.ts'
@@ -67,10 +68,21 @@ export async function unpackImage(
   await bringLayers(context, image, origin, options)
 }
 
-/** The name an image is kept under: by digest when one was given, since the digest decides and a tag beside it says nothing. */
-export function nameOf(reference: Reference): string {
-  const { name, tag, digest } = reference
-  return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`
+/** Makes an image that `write` puts into the store ready to run, and names it when all of it stands. */
+export async function makeImage(
+  context: PullContext,
+  platform: Platform,
+  names: readonly string[],
+  signal: AbortSignal | undefined,
+  write: () => Promise<Descriptor>,
+): Promise<ImageDocuments> {
+  const { store, documents } = context
+  await using _ = await store.lease({ signal })
+  const image = await documents.image(await write(), platform)
+  await bringLayers(context, image, {}, { signal })
+  throwIfAborted(signal, 'Making the image')
+  await store.names.set(names, describe(image), { signal })
+  return image
 }
 
 /** How `index.json` lists an image of this platform. */

@@ -232,16 +232,20 @@ function isHopeless(error: unknown, size: number): boolean {
   return error.code === 'KEELSON_DIGEST_MISMATCH' || error.code === 'KEELSON_NO_SPACE'
 }
 
+export function blobNotFound(digest: Digest): KeelsonError {
+  return keelsonError('KEELSON_BLOB_NOT_FOUND', `The store does not have ${digest}.`, {
+    digest,
+    hint: 'Pull the image again.',
+  })
+}
+
 function checkSize(
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
   actual: number | undefined,
 ): void {
   if (actual === size) return
   if (actual === undefined) {
-    throw keelsonError('KEELSON_BLOB_NOT_FOUND', `The store does not have ${digest}.`, {
-      digest,
-      hint: 'Pull the image again.',
-    })
+    throw blobNotFound(digest)
   }
   throw keelsonError(
     'KEELSON_SIZE_MISMATCH',
