@@ -83,10 +83,12 @@ fn prepare(
     };
     let root = Root::new(root);
 
-    // 4. The launcher has put this process into its cgroups and mapped its ids.
+    // 4. The launcher has made the cgroups and mapped the ids.
     wait_for_word(channel)?;
     if namespaces.user {
         become_root()?;
+    } else {
+        plan.cgroups.join_v1()?;
     }
     if namespaces.cgroup {
         unshare_cgroup()?;

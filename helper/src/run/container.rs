@@ -315,7 +315,12 @@ fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result
             id_map(&plan.linux.gid_mappings).as_bytes(),
         )?;
     }
-    plan.cgroups.enforce(pid, cgroup)
+    plan.cgroups.limit(cgroup)?;
+    // Root of a user namespace may not open the files of a cgroup: it is moved.
+    match plan.namespaces.user {
+        true => plan.cgroups.move_into_v1(pid),
+        false => Ok(()),
+    }
 }
 
 fn wait(pidfd: &OwnedFd) -> Status {

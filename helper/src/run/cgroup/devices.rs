@@ -50,35 +50,6 @@ pub fn with_defaults(mut rules: Vec<DeviceRule>) -> Vec<DeviceRule> {
     rules
 }
 
-/// v1 takes the rules one by one.
-pub fn v1_writes(rules: &[DeviceRule]) -> Vec<Write> {
-    rules
-        .iter()
-        .map(|rule| {
-            let file = if rule.allow {
-                "devices.allow"
-            } else {
-                "devices.deny"
-            };
-            if rule.kind == "a" {
-                return Write::new(file, "a");
-            }
-            let number =
-                |number| number_of(number).map_or("*".into(), |number: u32| number.to_string());
-            Write::new(
-                file,
-                format!(
-                    "{} {}:{} {}",
-                    rule.kind,
-                    number(rule.major),
-                    number(rule.minor),
-                    rule.access
-                ),
-            )
-        })
-        .collect()
-}
-
 impl Decision {
     pub fn of(rules: &[DeviceRule]) -> Self {
         // A cgroup that was told nothing allows all.
@@ -109,6 +80,35 @@ impl Decision {
         decision.exceptions.retain(|_, access| *access != 0);
         decision
     }
+
+    /// v1 takes rules one by one: what holds for all, then each exception.
+    pub fn v1_writes(&self) -> Vec<Write> {
+        let (all, exception) = match self.allow {
+            true => ("devices.allow", "devices.deny"),
+            false => ("devices.deny", "devices.allow"),
+        };
+        let mut writes = vec![Write::new(all, "a")];
+        writes.extend(self.exceptions.iter().map(|(range, &access)| {
+            let kind = if range.block { 'b' } else { 'c' };
+            let (major, minor) = (number(range.major), number(range.minor));
+            Write::new(
+                exception,
+                format!("{kind} {major}:{minor} {}", letters(access)),
+            )
+        }));
+        writes
+    }
+}
+
+fn number(number: Option<u32>) -> String {
+    number.map_or_else(|| "*".into(), |number| number.to_string())
+}
+
+fn letters(access: u32) -> String {
+    [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
+        .into_iter()
+        .filter_map(|(bit, letter)| (access & bit != 0).then_some(letter))
+        .collect()
 }
 
 fn number_of(number: Option<i64>) -> Option<u32> {
@@ -147,7 +147,7 @@ mod tests {
             minor: Some(3),
         };
         assert_eq!(decision.exceptions, BTreeMap::from([(null, READ | WRITE)]));
-        let writes = v1_writes(&rules);
+        let writes = decision.v1_writes();
         assert_eq!(
             writes,
             [

@@ -16,8 +16,10 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::config::{Cgroups, DeviceRule, Resources};
+use super::config::{Cgroups, Resources};
 use crate::error::{Failure, Result, Step};
+use crate::sys::bpf::Instruction;
+use devices::Decision;
 
 pub use kill::kill_all;
 pub use oom::oom_kills;
@@ -28,7 +30,8 @@ pub struct CgroupPlan {
     v2: Option<PathBuf>,
     v2_writes: Vec<Write>,
     v1: Vec<Hierarchy>,
-    devices: Option<Vec<DeviceRule>>,
+    /// Where devices are not v1's business.
+    device_program: Option<Vec<Instruction>>,
 }
 
 struct Hierarchy {
@@ -47,33 +50,37 @@ pub struct Write {
 impl CgroupPlan {
     /// A limit that no given cgroup could carry out is an error, not a silence.
     pub fn new(cgroups: &Cgroups, mut resources: Resources) -> Result<Self> {
-        let devices = resources.devices.take().map(devices::with_defaults);
-        let mut v1_only = resources;
+        let mut devices = resources
+            .devices
+            .take()
+            .map(|rules| Decision::of(&devices::with_defaults(rules)));
         let mut v1 = Vec::new();
         for (controller, directory) in &cgroups.v1 {
-            let writes = v1::take(controller, &mut v1_only)?;
+            let mut writes = v1::take(controller, &mut resources)?;
+            if controller.split(',').any(|name| name == "devices") {
+                writes.extend(devices.take().iter().flat_map(Decision::v1_writes));
+            }
             v1.push(Hierarchy {
                 controller: controller.clone(),
                 directory: directory.clone(),
                 writes,
             });
         }
-        let mut rest = v1_only;
         let v2_writes = match &cgroups.v2 {
-            Some(_) => v2::take(&mut rest)?,
+            Some(_) => v2::take(&mut resources)?,
             None => Vec::new(),
         };
-        if let Some(limit) = unmet(&rest) {
+        if let Some(limit) = unmet(&resources) {
             return Err(missing(limit));
         }
-        if devices.is_some() && cgroups.v2.is_none() && !cgroups.v1.contains_key("devices") {
+        if devices.is_some() && cgroups.v2.is_none() {
             return Err(missing("devices"));
         }
         Ok(CgroupPlan {
             v2: cgroups.v2.clone(),
             v2_writes,
             v1,
-            devices,
+            device_program: devices.as_ref().map(device_program::assemble),
         })
     }
 
@@ -115,31 +122,43 @@ impl CgroupPlan {
         .map(Some)
     }
 
-    /// Sets the limits, and moves `pid` into the v1 hierarchies. It is in the v2 one from its first instruction.
-    pub fn enforce(&self, pid: Pid, v2: Option<&OwnedFd>) -> Result<()> {
+    /// Makes the v1 cgroups and sets every limit.
+    pub fn limit(&self, v2: Option<&OwnedFd>) -> Result<()> {
         if let Some(directory) = &self.v2 {
             apply(directory, &self.v2_writes)?;
         }
-        let mut v1_devices = false;
-        for hierarchy in &self.v1 {
-            directories::make_v1(&hierarchy.controller, &hierarchy.directory)?;
-            apply(&hierarchy.directory, &hierarchy.writes)?;
-            if let (true, Some(rules)) = (hierarchy.controller == "devices", &self.devices) {
-                v1_devices = true;
-                apply(&hierarchy.directory, &devices::v1_writes(rules))?;
-            }
-            write(
-                &hierarchy.directory,
-                "cgroup.procs",
-                &pid.as_raw_nonzero().to_string(),
-            )?;
+        for Hierarchy {
+            controller,
+            directory,
+            writes,
+        } in &self.v1
+        {
+            directories::make_v1(controller, directory)?;
+            apply(directory, writes)?;
         }
-        if let (Some(rules), Some(directory), false) = (&self.devices, v2, v1_devices) {
-            let program = device_program::assemble(&devices::Decision::of(rules));
-            crate::sys::bpf::attach_device_program(directory, &program)
+        if let (Some(program), Some(directory)) = (&self.device_program, v2) {
+            crate::sys::bpf::attach_device_program(directory, program)
                 .step("attach the device program")?;
         }
         Ok(())
+    }
+
+    /// Moves this process into the v1 cgroups. It is in the v2 one from its first instruction.
+    ///
+    /// Each process moves itself, as a single thread: that is the one way to move in which the kernel does not first wait
+    /// for all processors to notice (an RCU grace period, 5 to 10 ms where nobody has moved lately).
+    pub fn join_v1(&self) -> Result<()> {
+        self.v1
+            .iter()
+            .try_for_each(|hierarchy| write(&hierarchy.directory, "tasks", "0"))
+    }
+
+    /// Moves `pid`, which may not do it itself, into the v1 cgroups.
+    pub fn move_into_v1(&self, pid: Pid) -> Result<()> {
+        let pid = pid.as_raw_nonzero().to_string();
+        self.v1
+            .iter()
+            .try_for_each(|hierarchy| write(&hierarchy.directory, "cgroup.procs", &pid))
     }
 }
 
@@ -168,20 +187,23 @@ fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
         let mut outcome = Ok(());
         for file in files {
             outcome = write(directory, file, value);
-            let missing = matches!(&outcome, Err(failure) if failure.errno == Some(Errno::NOENT.raw_os_error()));
-            if !missing {
+            if !outcome.as_ref().is_err_and(is_missing) {
                 break;
             }
         }
-        outcome.map_err(|failure| match failure.errno {
-            Some(errno) if errno == Errno::NOENT.raw_os_error() => Failure {
+        outcome.map_err(|failure| match is_missing(&failure) {
+            true => Failure {
                 kind: Some("limit-unsupported"),
                 ..failure
             },
-            _ => failure,
+            false => failure,
         })?;
     }
     Ok(())
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.errno == Some(Errno::NOENT.raw_os_error())
 }
 
 /// One value in one write(2), as cgroup files want it.
