@@ -2,6 +2,7 @@ import { Images } from '../../src/image/images.ts'
 import { RegistryClient } from '../../src/registry/client.ts'
 import type { RegistryClientOptions } from '../../src/registry/options.ts'
 import { Launcher } from '../../src/runtime/launcher.ts'
+import type { UserNamespacePlan } from '../../src/runtime/protocol.ts'
 import { openSnapshotter } from '../../src/snapshot/select.ts'
 import type { Snapshotter } from '../../src/snapshot/snapshotter.ts'
 import { ContentStore } from '../../src/store/content.ts'
@@ -68,8 +69,19 @@ export async function inProcess(
   })
 }
 
+export interface ProgramOptions {
+  driver?: Driver
+  /** As an ordinary user: the user namespace of the launcher. */
+  user?: UserNamespacePlan
+  owners?: 'keep' | 'squash'
+}
+
 /** The text of {@link inProcess}, for tests that start the process themselves. */
-export function program(root: string, source: string, driver: Driver = 'overlay'): string {
+export function program(
+  root: string,
+  source: string,
+  { driver = 'overlay', user, owners = 'keep' }: ProgramOptions = {},
+): string {
   return `
     import { Launcher } from ${from('runtime/launcher.js')}
     import { ContentStore } from ${from('store/content.js')}
@@ -78,12 +90,12 @@ export function program(root: string, source: string, driver: Driver = 'overlay'
     import { RegistryClient } from ${from('registry/client.js')}
     const root = ${JSON.stringify(root)}
     const print = (value) => process.stdout.write(JSON.stringify(value) + '\\n')
-    const launcher = await Launcher.start()
+    const launcher = await Launcher.start(${JSON.stringify({ user })})
     const store = await ContentStore.open(root, launcher)
     const ok = { ok: true }
     const snapshotter = await openSnapshotter({
-      root, helper: launcher, driver: ${JSON.stringify(driver)},
-      probe: { overlay: ok, overlayUserxattr: ok }, rootless: false,
+      ...${JSON.stringify({ driver, owners, rootless: user !== undefined })},
+      root, helper: launcher, probe: { overlay: ok, overlayUserxattr: ok },
     })
     const registry = new RegistryClient()
     const images = new Images({ store, snapshotter, registry, helper: launcher })
