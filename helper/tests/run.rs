@@ -294,6 +294,16 @@ fn init_forwards_signals_and_reaps() {
     helper.event("removed", "forward");
 }
 
+/// The launcher's own limit is raised for its many descriptors; a container's is the one it was started with.
+#[test]
+fn descriptor_limits_are_not_the_launchers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    let bundle = Bundle::script(directory.path(), "nofile", "ulimit -Sn");
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    assert_eq!(helper.sh("nofile", &bundle.config), format!("{own}\n"));
+}
+
 #[test]
 fn many_at_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -55,12 +55,20 @@ impl Launcher {
             Err(failed) => {
                 let (failure, remains) = *failed;
                 let failure = raw(&failure);
-                return self.remove_remains(remains, Farewell::NotStarted { request, failure });
+                self.remove_remains(remains, Farewell::NotStarted { request, failure });
+                return Ok(());
             }
         };
         let key = self.next_key();
-        self.poller.add(container.channel(), Token::Channel(key))?;
-        self.poller.add(container.pidfd(), Token::Exit(key))?;
+        let watched = self.poller.add(container.channel(), Token::Channel(key));
+        if let Err(failure) =
+            watched.and_then(|()| self.poller.add(container.pidfd(), Token::Exit(key)))
+        {
+            let remains = container.abandon();
+            let failure = raw(&failure);
+            self.remove_remains(remains, Farewell::NotStarted { request, failure });
+            return Ok(());
+        }
         let [stdin, stdout, stderr] = container.stdio();
         self.connection.send(&Frame::Event(Event::Stdio {
             container: &container.id,
@@ -133,9 +141,9 @@ impl Launcher {
         }
     }
 
-    pub fn end_container(&mut self, key: u64) -> Result<()> {
+    pub fn end_container(&mut self, key: u64) {
         let Some(running) = self.containers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
         let end = running.container.end();
         let mut not_started = None;
@@ -152,7 +160,7 @@ impl Launcher {
             cancelled,
         }) = self.containers.remove(&key)
         else {
-            return Ok(());
+            return;
         };
         self.poller.remove(container.channel());
         self.poller.remove(container.pidfd());
@@ -167,13 +175,14 @@ impl Launcher {
             if cancelled {
                 failure = raw(&Failure::kind("start the container", "cancelled"));
             }
-            return self.remove_remains(remains, Farewell::NotStarted { request, failure });
+            self.remove_remains(remains, Farewell::NotStarted { request, failure });
+            return;
         }
         let mut end = Some(end);
         if ends_with_pid_1 {
             self.tell_end(&id, end.take());
         }
-        self.remove_remains(remains, Farewell::Removed { container: id, end })
+        self.remove_remains(remains, Farewell::Removed { container: id, end });
     }
 
     pub fn say_farewell(&mut self, farewell: Farewell, report: &Report) {
@@ -204,9 +213,8 @@ impl Launcher {
         for running in self.containers.values() {
             running.container.kill_all();
         }
-        for (_, Running { mut container, .. }) in self.containers.drain() {
-            container.end();
-            for failure in container.into_remains().0.remove() {
+        for (_, Running { container, .. }) in self.containers.drain() {
+            for failure in container.abandon().remove() {
                 super::complain(&failure);
             }
         }
@@ -234,19 +242,29 @@ impl Launcher {
         }
     }
 
-    /// In a worker: taking a v1 cgroup down waits for the kernel, and a tree may be large.
-    fn remove_remains(&mut self, remains: Remains, farewell: Farewell) -> Result<()> {
-        let worker = Worker::spawn(&[], |_| {
-            let failures = remains.remove();
-            Ok(serde_json::to_value(failures).unwrap_or(Value::Null))
-        })?;
-        self.watch_worker(
-            worker,
-            Purpose::Remove {
-                farewell,
-                _remains: remains,
-            },
-        )
+    /// In a worker: taking a v1 cgroup down waits for the kernel, and a tree may be large. Where no process can be made,
+    /// here and now: nothing may stay.
+    fn remove_remains(&mut self, remains: Remains, farewell: Farewell) {
+        let key = self.next_key();
+        let worker = Worker::spawn(&[], |_| Ok(failures(&remains))).and_then(|worker| {
+            match self.poller.add(&worker, Token::Worker(key)) {
+                Ok(()) => Ok(worker),
+                Err(failure) => {
+                    worker.kill();
+                    Err(failure)
+                }
+            }
+        });
+        match worker {
+            Ok(worker) => {
+                let purpose = Purpose::Remove {
+                    farewell,
+                    _remains: remains,
+                };
+                self.workers.insert(key, (worker, purpose));
+            }
+            Err(_) => self.say_farewell(farewell, &Report::Ok(raw(&failures(&remains)))),
+        }
     }
 
     fn key_of(&self, id: &str) -> Option<u64> {
@@ -255,4 +273,8 @@ impl Launcher {
             .find(|(_, running)| running.container.id == id)
             .map(|(&key, _)| key)
     }
+}
+
+fn failures(remains: &Remains) -> Value {
+    serde_json::to_value(remains.remove()).unwrap_or(Value::Null)
 }

@@ -31,7 +31,7 @@ pub struct Launcher {
     /// Standard streams of containers that have ended before Node opened its own.
     pub(super) unreleased: HashMap<String, Streams>,
     locks: Locks,
-    workers: HashMap<u64, (Worker, Purpose)>,
+    pub(super) workers: HashMap<u64, (Worker, Purpose)>,
     last_key: u64,
 }
 
@@ -123,9 +123,9 @@ impl Launcher {
                         }
                     }
                     Token::Signal => return Ok(()),
-                    Token::Worker(key) => self.hear_worker(key)?,
+                    Token::Worker(key) => self.hear_worker(key),
                     Token::Channel(key) => self.hear_container(key),
-                    Token::Exit(key) => self.end_container(key)?,
+                    Token::Exit(key) => self.end_container(key),
                 }
             }
             let drained = self.connection.flush()?;
@@ -198,6 +198,9 @@ impl Launcher {
             return Err(Failure::kind("agree on a protocol", "protocol")
                 .detail(PROTOCOL_VERSION.to_string()));
         }
+        if self.host.is_some() {
+            return Err(Failure::kind("read a request", "protocol").detail("hello was said before"));
+        }
         let host = Host::open()?;
         // From outside the user namespace, where the rights to move are.
         for directory in &hello.cgroup_leave {
@@ -241,9 +244,12 @@ impl Launcher {
         )
     }
 
-    pub(super) fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
+    fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
         let key = self.next_key();
-        self.poller.add(&worker, Token::Worker(key))?;
+        if let Err(failure) = self.poller.add(&worker, Token::Worker(key)) {
+            worker.kill();
+            return Err(failure);
+        }
         self.workers.insert(key, (worker, purpose));
         Ok(())
     }
@@ -268,9 +274,9 @@ impl Launcher {
         self.cancel_run(request);
     }
 
-    fn hear_worker(&mut self, key: u64) -> Result<()> {
+    fn hear_worker(&mut self, key: u64) {
         let Some((worker, purpose)) = self.workers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
         let open = worker.receive();
         let mut last = None;
@@ -288,17 +294,17 @@ impl Launcher {
             }
         }
         if last.is_none() && open {
-            return Ok(());
+            return;
         }
         let Some((worker, purpose)) = self.workers.remove(&key) else {
-            return Ok(());
+            return;
         };
         self.poller.remove(&worker);
         let died = worker.reap();
-        self.conclude(purpose, last.unwrap_or_else(|| Report::Error(raw(&died))))
+        self.conclude(purpose, last.unwrap_or_else(|| Report::Error(raw(&died))));
     }
 
-    fn conclude(&mut self, purpose: Purpose, report: Report) -> Result<()> {
+    fn conclude(&mut self, purpose: Purpose, report: Report) {
         match (purpose, report) {
             (Purpose::Remove { farewell, .. }, report) => self.say_farewell(farewell, &report),
             (
@@ -309,19 +315,21 @@ impl Launcher {
                 },
                 Report::Ok(_),
             ) => {
-                if lock.is_current(&file)? {
-                    let lock = self.locks.keep(file);
-                    self.answer_ok(request, &json!({ "lock": lock }));
-                } else {
-                    let again = Lock {
-                        file: lock,
-                        wait: true,
-                    };
-                    match self.lock(request, again) {
-                        Ok(Some(answer)) => self.answer_ok(request, &answer),
-                        Ok(None) => {}
-                        Err(failure) => self.answer_error(request, &failure),
-                    }
+                let taken = match lock.is_current(&file) {
+                    Ok(true) => Ok(Some(json!({ "lock": self.locks.keep(file) }))),
+                    Ok(false) => self.lock(
+                        request,
+                        Lock {
+                            file: lock,
+                            wait: true,
+                        },
+                    ),
+                    Err(failure) => Err(failure),
+                };
+                match taken {
+                    Ok(Some(answer)) => self.answer_ok(request, &answer),
+                    Ok(None) => {}
+                    Err(failure) => self.answer_error(request, &failure),
                 }
             }
             (Purpose::Request(id) | Purpose::Lock { request: id, .. }, report) => match report {
@@ -331,7 +339,6 @@ impl Launcher {
                 Report::Error(error) => self.connection.send(&Frame::Error { id, error: &error }),
             },
         }
-        Ok(())
     }
 
     fn answer_ok(&mut self, id: u64, answer: &impl Serialize) {

@@ -83,6 +83,12 @@ impl Worker {
         }
     }
 
+    /// Ends one that is not wanted any more.
+    pub fn kill(mut self) {
+        self.cancel();
+        self.reap();
+    }
+
     /// Kills the worker and whatever it started.
     pub fn cancel(&mut self) {
         self.cancelled = true;

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Signal};
+use rustix::process::{DumpableBehavior, Resource, Signal};
 
 use super::credentials;
 use super::devices::make_devices;
@@ -136,6 +136,7 @@ fn prepare(
 
     // 8. The user, and less and less.
     let mut warnings = Vec::new();
+    rustix::process::setrlimit(Resource::Nofile, host.descriptors).step("restore RLIMIT_NOFILE")?;
     rlimits::apply(&plan.rlimits, plan.extension.ulimit_clamp, &mut warnings)?;
     rustix::process::umask(Mode::from_raw_mode(plan.umask));
     sys::close::close_all_on_exec().step("mark descriptors")?;

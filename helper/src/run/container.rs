@@ -218,6 +218,13 @@ impl Container {
         self.pid_namespace
     }
 
+    /// Kills it and waits for its end.
+    pub fn abandon(mut self) -> Remains {
+        self.kill_all();
+        self.end();
+        self.remains
+    }
+
     pub fn into_remains(self) -> (Remains, Option<Streams>) {
         (self.remains, self.streams)
     }

@@ -24,6 +24,7 @@ mod sysctl;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Result, Step};
 
@@ -41,11 +42,21 @@ pub struct Host {
     pub procfs: Procfs,
     /// The helper's own executable.
     pub helper: OwnedFd,
+    /// The limit on descriptors this process was started with, which is the containers' too.
+    pub descriptors: Rlimit,
 }
 
 impl Host {
+    /// Raises this process's own limit on descriptors as far as it may: a container takes several.
     pub fn open() -> Result<Self> {
+        let descriptors = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: descriptors.maximum,
+            ..descriptors
+        };
+        setrlimit(Resource::Nofile, raised).step("raise RLIMIT_NOFILE")?;
         Ok(Host {
+            descriptors,
             procfs: Procfs::open()?,
             helper: rustix::fs::open(
                 "/proc/self/exe",

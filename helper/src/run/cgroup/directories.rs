@@ -15,6 +15,9 @@ const MODE: Mode = Mode::from_raw_mode(0o755);
 /// Controllers worth having on: for limits, and for what is reported of a container.
 const WANTED: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
 
+/// Needed even without a limit: it tells of an OOM kill.
+const REPORTED: &str = "memory";
+
 /// Makes a v2 cgroup in which every file of `writes` exists.
 pub fn make_v2(directory: &Path, writes: &[Write]) -> Result<()> {
     let needed: BTreeSet<&str> = writes
@@ -24,9 +27,8 @@ pub fn make_v2(directory: &Path, writes: &[Write]) -> Result<()> {
     let parent = directory.parent().unwrap_or(directory);
     // The usual case: a sibling has been made before, so the parent is there and ready.
     let ready = read(parent, "cgroup.subtree_control").is_ok_and(|on| {
-        needed
-            .iter()
-            .all(|name| on.split_whitespace().any(|word| word == *name))
+        needed.iter().all(|name| has(&on, name))
+            && (has(&on, REPORTED) || !is_available(parent, REPORTED))
     });
     if !ready {
         make_parents_v2(parent)?;
@@ -35,10 +37,7 @@ pub fn make_v2(directory: &Path, writes: &[Write]) -> Result<()> {
     if !ready {
         let on =
             read(directory, "cgroup.controllers").step_at("read cgroup.controllers", directory)?;
-        let missing: Vec<_> = needed
-            .into_iter()
-            .filter(|name| !on.split_whitespace().any(|word| word == *name))
-            .collect();
+        let missing: Vec<_> = needed.into_iter().filter(|name| !has(&on, name)).collect();
         if !missing.is_empty() {
             return Err(
                 Failure::kind("enable cgroup controllers", "limit-unsupported")
@@ -98,7 +97,7 @@ fn make_parents_v2(directory: &Path) -> Result<()> {
         .split_whitespace()
         .filter(|name| WANTED.contains(name))
     {
-        if !on.split_whitespace().any(|word| word == controller) {
+        if !has(&on, controller) {
             let _ = write(
                 directory,
                 "cgroup.subtree_control",
@@ -107,6 +106,15 @@ fn make_parents_v2(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_available(directory: &Path, controller: &str) -> bool {
+    read(directory, "cgroup.controllers").is_ok_and(|available| has(&available, controller))
+}
+
+/// Whether a file that lists controllers has this one.
+fn has(list: &str, controller: &str) -> bool {
+    list.split_whitespace().any(|word| word == controller)
 }
 
 fn make(directory: &Path) -> Result<()> {
