@@ -33,7 +33,7 @@ export interface PullOptions {
   policy?: PullPolicy
   /** Default: what the engine's `registries` and Docker's and Podman's files know for the host. */
   auth?: RegistryAuth
-  /** Hears each step of each layer. */
+  /** Hears each step of each layer. If it throws, the pull ends with `KEELSON_ABORTED` and that error as its cause. */
   onProgress?: (progress: PullProgress) => void
   signal?: AbortSignal
 }

@@ -49,8 +49,8 @@ export class LayerFetcher {
   readonly #store: ContentStore
   readonly #snapshotter: Snapshotter
   readonly #registry: Registry
-  readonly #downloads = new Flights<void, DownloadEvent>()
-  readonly #unpacks = new Flights<void, UnpackEvent>()
+  readonly #downloads = new Flights<void, DownloadEvent>('The pull')
+  readonly #unpacks = new Flights<void, UnpackEvent>('The pull')
 
   constructor(store: ContentStore, snapshotter: Snapshotter, registry: Registry) {
     this.#store = store

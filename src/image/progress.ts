@@ -31,16 +31,21 @@ const STEPS = 100
 /**
  * Turns what downloads and unpacking report into the events of one pull: for each layer `waiting` first, `done` or `exists`
  * last, and never back to an earlier status.
+ *
+ * @param onFailure hears what the listener throws
  */
 export class ProgressReport {
   readonly #listener: ((progress: PullProgress) => void) | undefined
+  readonly #onFailure: (error: unknown) => void
   readonly #layers: LayerProgress[]
 
   constructor(
     layers: readonly { digest: Digest; size: number }[],
     listener: ((progress: PullProgress) => void) | undefined,
+    onFailure: (error: unknown) => void,
   ) {
     this.#listener = listener
+    this.#onFailure = onFailure
     this.#layers = layers.map(
       ({ digest, size }) => new LayerProgress(digest, size, (layer) => this.#emit(layer)),
     )
@@ -61,7 +66,12 @@ export class ProgressReport {
       totals.current += layer.downloaded
       totals.total += layer.total
     }
-    this.#listener({ layer: digest, status, current, total, totals })
+    try {
+      this.#listener({ layer: digest, status, current, total, totals })
+    } catch (error) {
+      // What reports to us may be doing the work of other pulls, too.
+      this.#onFailure(error)
+    }
   }
 }
 

@@ -150,14 +150,16 @@ async function bringLayers(
   origin: BlobOrigin,
   { onProgress, signal }: Pick<PullRequest, 'onProgress' | 'signal'>,
 ): Promise<void> {
+  const broken = new AbortController()
   const report = new ProgressReport(
     image.layers.map((layer) => layer.descriptor),
     onProgress,
+    (error) => broken.abort(error),
   )
   image.layers.forEach((_, index) => report.layer(index).waiting())
   let below: Promise<unknown> = Promise.resolve()
   await together(
-    signal,
+    signal === undefined ? broken.signal : AbortSignal.any([signal, broken.signal]),
     image.layers.map((layer, index) => (own) => {
       const chainId = image.chain[index]
       const diffId = image.config.rootfs.diff_ids[index]

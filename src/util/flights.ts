@@ -1,3 +1,4 @@
+import type { KeelsonError } from '../errors.ts'
 import { abortedError, throwIfAborted } from './abort.ts'
 
 export interface FlightOptions<Event> {
@@ -18,7 +19,13 @@ interface Flight<Result, Event> {
  * Work that several callers want at once is done once, and goes on until the last of them has lost interest.
  */
 export class Flights<Result, Event extends { kind: string }> {
+  readonly #what: string
   readonly #flights = new Map<string, Flight<Result, Event>>()
+
+  /** @param what names the work in the message to who leaves: `The pull` */
+  constructor(what: string) {
+    this.#what = what
+  }
 
   /** Whether work for this key is under way. */
   has(key: string): boolean {
@@ -34,7 +41,7 @@ export class Flights<Result, Event extends { kind: string }> {
     start: (signal: AbortSignal, emit: (event: Event) => void) => Promise<Result>,
     { signal, onEvent }: FlightOptions<Event> = {},
   ): Promise<Result> {
-    throwIfAborted(signal, 'The work')
+    throwIfAborted(signal, this.#what)
     const flight = this.#flights.get(key) ?? this.#start(key, start)
     flight.passengers++
     if (onEvent !== undefined) {
@@ -50,16 +57,16 @@ export class Flights<Result, Event extends { kind: string }> {
     let leave: (() => void) | undefined
     try {
       return await new Promise<Result>((resolve, reject) => {
-        flight.work.then(resolve, reject)
+        let left: KeelsonError | undefined
+        const refuse = (error: unknown) => reject(left ?? error)
+        flight.work.then((result) => (left === undefined ? resolve(result) : reject(left)), refuse)
         if (signal === undefined) return
         leave = () => {
           alight()
-          const error = abortedError(signal, 'The work')
-          if (flight.passengers > 0) return reject(error)
+          left = abortedError(signal, this.#what)
+          if (flight.passengers > 0) return reject(left)
           this.#forget(key, flight)
-          flight.controller.abort(error)
-          const end = () => reject(error)
-          flight.work.then(end, end)
+          flight.controller.abort(left)
         }
         signal.addEventListener('abort', leave, { once: true })
       })

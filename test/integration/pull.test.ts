@@ -258,6 +258,21 @@ describe('with a registry of this process', () => {
     },
   )
 
+  test('a listener that throws ends its own pull and no other', async () => {
+    await serve([await noise(1_000_000)])
+    const broken = storage.images.pull(reference(), {
+      onProgress: ({ current }) => {
+        if (current > 0) throw new Error('the listener is broken')
+      },
+    })
+    const [first, second] = await Promise.allSettled([broken, storage.images.pull(reference())])
+    expect(first).toMatchObject({
+      status: 'rejected',
+      reason: { code: 'KEELSON_ABORTED', cause: { message: 'the listener is broken' } },
+    })
+    expect(second.status).toBe('fulfilled')
+  })
+
   test('goes on after a cut', async () => {
     const big = await noise(3_000_000)
     await serve([big])
