@@ -4,6 +4,7 @@ mod error;
 mod fs;
 mod launch;
 mod layer;
+mod probe;
 mod protocol;
 mod run;
 mod seccomp;

@@ -4,11 +4,13 @@ mod copy;
 mod descent;
 pub mod errno;
 pub mod node;
+mod read;
 pub mod remove;
 mod sync;
 mod usage;
 
 pub use copy::{copy, copy_node};
+pub use read::read;
 pub use remove::remove;
 pub use sync::sync;
 pub use usage::usage;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Failure, Result};
 use crate::run::remove_cgroups;
-use crate::{fs, layer};
+use crate::{fs, layer, probe};
 
 /// Arguments (the whole request), a sink for progress, and the answer. It runs in its own process: it may block, change
 /// directory, enter namespaces, start threads, and leak what ends with the process. `cancel` is a SIGKILL.
@@ -17,8 +17,10 @@ pub type Operation = fn(Value, &mut dyn FnMut(Value)) -> Result<Value>;
 pub fn find(op: &str) -> Option<Operation> {
     Some(match op {
         "cgroup.remove" => |args, _| cgroup_remove(&arguments(args)?),
+        "fs.read" => |args, _| answer(fs::read(&arguments(args)?)),
         "layer.apply" => |args, progress| answer(layer::apply(&arguments(args)?, progress)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
+        "probe" => |args, _| answer(probe::probe(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
         "tree.remove" => |args, _| answer(fs::remove(&arguments(args)?)),
         "tree.sync" => |args, _| answer(fs::sync(&arguments(args)?)),

@@ -18,3 +18,4 @@ mod write;
 
 pub use apply::apply;
 pub use inherit::inherit;
+pub use tar::base64;

@@ -29,12 +29,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::error::{Result, Step};
 
 pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups};
-pub use config::{Config, IdMapping};
+pub use config::{Config, IdMapping, RootfsMount, capability_names};
 pub use container::{Container, End, Remains, Started, id_map};
 pub use filters::Filters;
 pub use init::init;
 pub use plan::Plan;
 pub use procfs::Procfs;
+pub use rootfs::mount_rootfs;
 pub use stdio::Streams;
 
 /// What every container needs of the launcher's surroundings, opened once.

@@ -7,6 +7,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod network;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

@@ -63,6 +63,12 @@ pub fn parse_capabilities(names: &[String]) -> Result<CapabilitySet> {
     Ok(set)
 }
 
+pub fn capability_names(set: CapabilitySet) -> Vec<&'static str> {
+    let held = |(number, _): &(usize, &&str)| set.bits() >> number & 1 == 1;
+    let held = NAMES.iter().enumerate().filter(held);
+    held.map(|(_, name)| *name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

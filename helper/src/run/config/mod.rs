@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use capability::parse_capabilities;
+pub use capability::{capability_names, parse_capabilities};
 pub use extension::{Cgroups, Extension, RootfsMount, Stdio, StreamKind};
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
 pub use mount_options::{MountOptions, Propagation};
