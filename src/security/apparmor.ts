@@ -9,7 +9,7 @@ export interface AppArmor {
   /** `process.apparmorProfile` of an OCI configuration. */
   profile?: string
   /** What the user should know: the container runs without this wall. */
-  warning?: string
+  warning?: { code: 'apparmor-parser-missing' | 'apparmor-profile-refused'; message: string }
 }
 
 /** Where the kernel lists the profiles it has, one `name (mode)` a line. */
@@ -44,8 +44,11 @@ async function load(): Promise<AppArmor> {
   const parser = await firstExisting(PARSERS)
   if (!parser) {
     return {
-      warning:
-        'Containers run without an AppArmor profile: apparmor_parser is not installed (Debian package apparmor).',
+      warning: {
+        code: 'apparmor-parser-missing',
+        message:
+          'Containers run without an AppArmor profile: apparmor_parser is not installed (Debian package apparmor).',
+      },
     }
   }
   const [owner, abi3] = await Promise.all([
@@ -55,7 +58,10 @@ async function load(): Promise<AppArmor> {
   const failure = await parse(parser, appArmorProfile({ owner, abi3: abi3 !== undefined }))
   if (failure === undefined) return { profile: APPARMOR_PROFILE }
   return {
-    warning: `Containers run without an AppArmor profile: apparmor_parser refused it (${failure}).`,
+    warning: {
+      code: 'apparmor-profile-refused',
+      message: `Containers run without an AppArmor profile: apparmor_parser refused it (${failure}).`,
+    },
   }
 }
 
