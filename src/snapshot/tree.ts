@@ -79,7 +79,7 @@ export class SnapshotTree {
 
   async has(chainId: Digest): Promise<boolean> {
     // Synchronous: it is on the way of every run, and a stat costs less than a turn of the event loop.
-    if (statSync(this.fs(chainId), { throwIfNoEntry: false }) === undefined) return false
+    if (!exists(this.fs(chainId))) return false
     if (this.#whole.has(chainId)) return true
     const record = await this.#record(chainId)
     if (record === undefined) return false
@@ -174,7 +174,7 @@ export class SnapshotTree {
     for (const chainId of open) {
       await writeRecord(this.#settled(chainId), '', { durable: false }).catch((error: unknown) => {
         // Removed meanwhile.
-        if (statSync(this.fs(chainId), { throwIfNoEntry: false }) !== undefined) throw error
+        if (exists(this.fs(chainId))) throw error
       })
     }
   }
@@ -192,7 +192,7 @@ export class SnapshotTree {
   }
 
   #isSettled(chainId: Digest): boolean {
-    return statSync(this.#settled(chainId), { throwIfNoEntry: false }) !== undefined
+    return exists(this.#settled(chainId))
   }
 
   #record(chainId: Digest): Promise<SnapshotRecord | undefined> {
@@ -231,6 +231,14 @@ export class SnapshotTree {
 function errnoIn(error: unknown): string | undefined {
   const cause = error instanceof Error ? error.cause : undefined
   return helperFailure(error)?.errno ?? helperFailure(cause)?.errno ?? errnoOf(cause)
+}
+
+function exists(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    throw storageError(error, 'read', path)
+  }
 }
 
 function bootId(): string {

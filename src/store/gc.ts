@@ -60,6 +60,7 @@ export async function sweep(
   const marked = await mark(store, options)
   const snapshots = await sweepSnapshots(marked, options)
   const { blobs, bytes } = await sweepBlobs(store, marked, options.signal)
+  await store.names.sweep(options)
   return { blobs, snapshots, bytes: bytes + (await sweepIngests(store, options.partials)) }
 }
 

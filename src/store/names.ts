@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
-import { link, rename, rm } from 'node:fs/promises'
+import { link, readdir, rename, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { decodeAnnotations, decodeDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { parseDocument } from '../oci/document.ts'
@@ -7,10 +8,10 @@ import { MEDIA_TYPES } from '../oci/media-types.ts'
 import { parseReference } from '../oci/reference.ts'
 import { KeelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
-import { errnoOf, storageError } from './errno.ts'
+import { converting, errnoOf, storageError } from './errno.ts'
 import type { Layout } from './layout.ts'
 import { acquireLock } from './lock.ts'
-import { readRecord, syncDirectory, writeRecord } from './records.ts'
+import { readRecord, syncDirectory, TEMPORARY_SUFFIX, writeRecord } from './records.ts'
 
 /** The annotation by which skopeo, umoci, oras and containerd find an image in a layout. */
 export const REF_NAME = 'org.opencontainers.image.ref.name'
@@ -101,6 +102,19 @@ export class Names {
       (entries) => entries.filter((entry) => !gone.has(entry.descriptor.digest)),
       options?.signal,
     )
+  }
+
+  /** Removes what writers left that were killed before their rename. */
+  async sweep(options?: { signal?: AbortSignal | undefined }): Promise<void> {
+    const { content, index, indexLock } = this.#layout
+    await using _ = await acquireLock(this.#helper, indexLock, 'exclusive', options)
+    await converting('remove', content, async () => {
+      for (const name of await readdir(content)) {
+        if (name.startsWith(basename(index)) && name.endsWith(TEMPORARY_SUFFIX)) {
+          await rm(join(content, name), { force: true })
+        }
+      }
+    })
   }
 
   /** The copy in memory while it is that of the file. Synchronous: a stat costs less than a turn of the event loop. */
@@ -279,7 +293,7 @@ const previousOf = (index: string) => `${index}.previous`
 
 /** A second name for the bytes that are about to be replaced: they are on the disk already. */
 async function keepPrevious(index: string): Promise<void> {
-  const temporary = `${index}.previous.tmp`
+  const temporary = `${index}.previous${TEMPORARY_SUFFIX}`
   try {
     await rm(temporary, { force: true })
     await link(index, temporary)
@@ -290,5 +304,9 @@ async function keepPrevious(index: string): Promise<void> {
 }
 
 function statOf(path: string) {
-  return statSync(path, { throwIfNoEntry: false })
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw storageError(error, 'read', path)
+  }
 }

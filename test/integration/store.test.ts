@@ -335,12 +335,15 @@ describe('sweep', () => {
     await store.names.set(['docker.io/a/b:1'], kept)
     await writeFile(store.layout.partial(blob.digest), 'half')
     await writeFile(join(store.layout.blobs('sha256'), 'not-a-blob'), '')
+    await writeFile(`${store.layout.index}.0123.tmp`, 'of a killed writer')
     const swept = await sweep(store, launcher, { ...options, held: async () => [held] })
     expect(swept).toEqual({ blobs: [gone.digest], snapshots: [], bytes: 8 })
     expect(await store.has(kept.digest)).toBe(true)
     expect(await store.has(held.digest)).toBe(true)
     expect(await readdir(store.layout.blobs('sha256'))).toContain('not-a-blob')
     expect(await ingests()).toEqual([])
+    const files = (await readdir(store.layout.content)).sort()
+    expect(files).toEqual(['blobs', 'index.json', 'index.json.previous', 'ingest', 'oci-layout'])
   })
 
   test('keeps half blobs that somebody may go on with', async () => {
