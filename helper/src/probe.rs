@@ -112,9 +112,9 @@ fn clone_into_cgroup() -> rustix::io::Result<()> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    match sys::process::clone(0, Some(std::os::fd::AsFd::as_fd(&root))) {
-        Ok(sys::process::Cloned::Child) => sys::process::exit(0),
-        Ok(sys::process::Cloned::Parent { pid, .. }) => {
+    let root = std::os::fd::AsFd::as_fd(&root);
+    match sys::process::clone(0, Some(root), || sys::process::exit(0)) {
+        Ok((pid, _)) => {
             rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).map(drop)
         }
         Err(Errno::BADF) => Ok(()),

@@ -266,6 +266,49 @@ fn the_host_network_is_joined_by_not_leaving_it() {
 }
 
 #[test]
+fn the_pid_namespace_of_another_container_can_be_joined() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    let first = Bundle::new(directory.path(), "first", &["sleep", "1000"]);
+    let (request, _) = helper.begin("first", &first.config, b"");
+    let pid = helper.answer(request)["ok"]["pid"].clone();
+    let mut second = Bundle::script(directory.path(), "second", "tr '\\0' ' ' </proc/1/cmdline");
+    let namespaces = second.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "pid");
+    namespaces.push(json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") }));
+    assert_eq!(helper.sh("second", &second.config), "sleep 1000 ");
+    // The launcher itself has not moved.
+    let third = Bundle::script(directory.path(), "third", "echo $$");
+    assert_eq!(helper.sh("third", &third.config), "1\n");
+    helper.ok("kill", json!({ "container": "first", "all": true }));
+    helper.event("removed", "first");
+}
+
+#[test]
+fn what_is_not_carried_out_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    for (part, field) in [
+        ("process", "terminal"),
+        ("linux", "timeOffsets"),
+        ("linux", "personality"),
+    ] {
+        let mut bundle = Bundle::new(directory.path(), "refused", &["true"]);
+        bundle.config[part][field] = if field == "terminal" {
+            json!(true)
+        } else {
+            json!({})
+        };
+        let error = helper.error(
+            "run",
+            json!({ "container": "refused", "config": bundle.config }),
+        );
+        assert_eq!(error["kind"], "config-invalid");
+        assert!(error["detail"].as_str().unwrap().contains(field), "{error}");
+    }
+}
+
+#[test]
 fn init_forwards_signals_and_reaps() {
     let directory = tempfile::tempdir().unwrap();
     let mut helper = Helper::start();
@@ -300,7 +343,9 @@ fn descriptor_limits_are_not_the_launchers() {
     let directory = tempfile::tempdir().unwrap();
     let mut helper = Helper::start();
     let bundle = Bundle::script(directory.path(), "nofile", "ulimit -Sn");
-    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap();
     assert_eq!(helper.sh("nofile", &bundle.config), format!("{own}\n"));
 }
 

@@ -32,15 +32,14 @@ impl Worker {
             None,
         )
         .step("make a socket pair")?;
-        match sys::process::clone(0, None).step("fork a worker")? {
-            sys::process::Cloned::Child => work_and_exit(&theirs, keep, work),
-            sys::process::Cloned::Parent { pid, .. } => Ok(Worker {
-                pid,
-                socket: ours,
-                reader: FrameReader::default(),
-                cancelled: false,
-            }),
-        }
+        let (pid, _) = sys::process::clone(0, None, || work_and_exit(&theirs, keep, work))
+            .step("fork a worker")?;
+        Ok(Worker {
+            pid,
+            socket: ours,
+            reader: FrameReader::default(),
+            cancelled: false,
+        })
     }
 
     /// Takes in what has arrived; false when the worker has nothing more to say.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::error::{Result, Step};
 use crate::fs::errno;
 use crate::fs::remove::remove_path;
-use crate::sys::process::{Cloned, clone, exit};
+use crate::sys::process::{clone, exit};
 
 #[derive(Serialize, Debug)]
 pub struct Fact {
@@ -32,11 +32,9 @@ impl Fact {
 
 /// Does it in a child, whose namespaces and mounts end with it.
 pub fn attempt(act: impl FnOnce() -> rustix::io::Result<()>) -> Result<Fact> {
-    let pid = match clone(0, None).step("fork an attempt")? {
-        // An errno fits into an exit status.
-        Cloned::Child => exit(act().err().map_or(0, Errno::raw_os_error)),
-        Cloned::Parent { pid, .. } => pid,
-    };
+    // An errno fits into an exit status.
+    let (pid, _) = clone(0, None, || exit(act().err().map_or(0, Errno::raw_os_error)))
+        .step("fork an attempt")?;
     let status = waitpid(Some(pid), WaitOptions::empty()).step("wait for an attempt")?;
     let code = status.and_then(|(_, status)| status.exit_status());
     Ok(Fact::of(match code {

@@ -14,7 +14,7 @@ use super::attempt::{Fact, Scratch, attempt};
 use crate::error::Result;
 use crate::sys::namespace::unshare;
 use crate::sys::probe::map_ids;
-use crate::sys::process::{Cloned, clone};
+use crate::sys::process::clone;
 
 pub fn idmapped_mounts(scratch: &Scratch) -> Result<Fact> {
     attempt(|| {
@@ -34,18 +34,15 @@ struct UserNamespace {
 impl UserNamespace {
     fn make() -> rustix::io::Result<Self> {
         let (ready, made) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let holder = match clone(0, None)? {
-            Cloned::Child => {
-                let outcome = set_parent_process_death_signal(Some(Signal::KILL))
-                    .and_then(|()| unshare(UnshareFlags::NEWUSER));
-                let code = outcome.err().map_or(0, Errno::raw_os_error);
-                let _ = rustix::io::write(&made, &[code as u8]);
-                loop {
-                    let _ = rustix::event::poll(&mut [], None);
-                }
+        let (holder, _) = clone(0, None, || {
+            let outcome = set_parent_process_death_signal(Some(Signal::KILL))
+                .and_then(|()| unshare(UnshareFlags::NEWUSER));
+            let code = outcome.err().map_or(0, Errno::raw_os_error);
+            let _ = rustix::io::write(&made, &[code as u8]);
+            loop {
+                let _ = rustix::event::poll(&mut [], None);
             }
-            Cloned::Parent { pid, .. } => pid,
-        };
+        })?;
         let namespace = UserNamespace { holder };
         drop(made);
         let mut code = [0];

@@ -271,7 +271,7 @@ fn begin(
         map(&plan.linux.uid_mappings, user.uid),
         map(&plan.linux.gid_mappings, user.gid),
     )?;
-    let mut prepared = match plan.namespaces.user {
+    let prepared = match plan.namespaces.user {
         true => Some(prepare_rootfs(&plan.extension.rootfs)?),
         false => None,
     };
@@ -283,14 +283,13 @@ fn begin(
         None,
     )
     .step("make a socket pair")?;
-    let cloned = plan.namespaces.around_clone(|| {
-        sys::process::clone(plan.namespaces.at_clone, cgroup.as_ref().map(AsFd::as_fd))
-            .step("clone the container")
+    let (pid, pidfd) = plan.namespaces.around_clone(|| {
+        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+        sys::process::clone(plan.namespaces.at_clone, cgroup, || {
+            child::run(plan, prepared, &streams, &theirs, host)
+        })
+        .step("clone the container")
     })?;
-    let (pid, pidfd) = match cloned {
-        sys::process::Cloned::Child => child::run(plan, prepared.take(), &streams, &theirs, host),
-        sys::process::Cloned::Parent { pid, pidfd } => (pid, pidfd),
-    };
     drop(theirs);
     let admitted = admit(plan, host, pid, cgroup.as_ref()).and_then(|()| {
         // A child that has failed meanwhile is not there to hear it, and has said why.

@@ -18,7 +18,6 @@ use super::container::{Note, Status};
 use crate::error::{Result, Step};
 use crate::protocol::{Report, encode, raw};
 use crate::sys;
-use crate::sys::process::Cloned;
 
 /// A shell's way to say that a signal ended a program.
 const SIGNALLED: i32 = 128;
@@ -50,25 +49,22 @@ fn start(mut arguments: impl Iterator<Item = CString>, channel: &OwnedFd) -> Res
     // Before the program exists: what arrives from now on waits to be passed on.
     sys::signal::block_asynchronous();
     let (executed, failed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make a pipe")?;
-    match sys::process::clone(0, None).step("fork the program")? {
-        Cloned::Child => {
-            // A group of its own, so that the program can signal its group without hitting pid 1.
-            let _ = rustix::process::setpgid(None, None);
-            sys::signal::set_mask(&[]);
-            send(channel, &Report::of(Err::<(), _>(command.execute())));
-            let _ = rustix::io::write(&failed, b"!");
-            sys::process::exit(1)
-        }
-        Cloned::Parent { pid, .. } => {
-            drop(failed);
-            // Ends without a word when the program was executed, which closes the other end.
-            let mut word = [0];
-            if let Ok(0) = rustix::io::read(&executed, &mut word) {
-                send(channel, &Report::Progress(raw(&Note::Executed)));
-            }
-            Ok(pid)
-        }
+    let (pid, _) = sys::process::clone(0, None, || {
+        // A group of its own, so that the program can signal its group without hitting pid 1.
+        let _ = rustix::process::setpgid(None, None);
+        sys::signal::set_mask(&[]);
+        send(channel, &Report::of(Err::<(), _>(command.execute())));
+        let _ = rustix::io::write(&failed, b"!");
+        sys::process::exit(1)
+    })
+    .step("fork the program")?;
+    drop(failed);
+    // Ends without a word when the program was executed, which closes the other end.
+    let mut word = [0];
+    if let Ok(0) = rustix::io::read(&executed, &mut word) {
+        send(channel, &Report::Progress(raw(&Note::Executed)));
     }
+    Ok(pid)
 }
 
 /// Until the program ends; the kernel then kills what is left in the namespace.

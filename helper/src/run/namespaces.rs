@@ -71,7 +71,8 @@ impl PlannedNamespaces {
         Ok(())
     }
 
-    /// Runs `clone` with the children of this process going into the namespaces of `join_before`.
+    /// Runs `clone`, which returns in the launcher only, with the children of this process going into the namespaces of
+    /// `join_before`.
     pub fn around_clone<T>(&self, clone: impl FnOnce() -> Result<T>) -> Result<T> {
         let back: Vec<_> = self
             .join_before

@@ -45,6 +45,7 @@ const DEFAULT_UMASK: u32 = 0o022;
 
 impl Plan {
     pub fn new(container: String, config: Config, filters: &mut Filters) -> Result<Self> {
+        refuse_unsupported(&config)?;
         let Config {
             process,
             root,
@@ -53,11 +54,8 @@ impl Plan {
             mounts,
             mut linux,
             keelson,
+            hooks: _,
         } = config;
-        if process.terminal {
-            return Err(Failure::kind("read process", "config-invalid")
-                .detail("terminal is not carried out yet"));
-        }
         if !process.cwd.starts_with('/') {
             return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
         }
@@ -105,5 +103,31 @@ impl Plan {
             linux,
             extension: keelson,
         })
+    }
+}
+
+/// What would be passed over in silence is an error.
+fn refuse_unsupported(config: &Config) -> Result<()> {
+    let Config { process, linux, .. } = config;
+    let asked = [
+        ("hooks", config.hooks.is_some()),
+        ("process.terminal", process.terminal),
+        ("process.scheduler", process.scheduler.is_some()),
+        ("process.ioPriority", process.io_priority.is_some()),
+        (
+            "process.execCPUAffinity",
+            process.exec_cpu_affinity.is_some(),
+        ),
+        ("linux.timeOffsets", linux.time_offsets.is_some()),
+        ("linux.mountLabel", linux.mount_label.is_some()),
+        ("linux.intelRdt", linux.intel_rdt.is_some()),
+        ("linux.personality", linux.personality.is_some()),
+        ("linux.netDevices", linux.net_devices.is_some()),
+        ("linux.memoryPolicy", linux.memory_policy.is_some()),
+    ];
+    match asked.into_iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(Failure::kind("read the configuration", "config-invalid")
+            .detail(format!("{field} is not carried out"))),
+        None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! Making processes. The helper is single-threaded, so a child may go on running Rust code after a bare clone.
 
+use std::convert::Infallible;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
@@ -8,15 +9,15 @@ use rustix::process::Pid;
 /// libc has it in a type too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-pub enum Cloned {
-    Child,
-    Parent { pid: Pid, pidfd: OwnedFd },
-}
-
 /// clone3(2) with a pidfd, SIGCHLD at the end, and no shared memory.
 ///
-/// `flags` are `CLONE_NEW*`; with `cgroup` the child starts in that cgroup v2 directory.
-pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+/// `flags` are `CLONE_NEW*`; with `cgroup` the child starts in that cgroup v2 directory. The child does what `child` does
+/// and never comes back here: whatever follows this call is the parent's.
+pub fn clone(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> Infallible,
+) -> Result<(Pid, OwnedFd)> {
     let mut pidfd: RawFd = -1;
     let mut flags = flags | libc::CLONE_PIDFD as u64;
     if cgroup.is_some() {
@@ -31,14 +32,16 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     // SAFETY: `args` is a valid clone_args of the size given. Neither CLONE_VM nor a new stack is asked for, so the
     // child has its own copy of this stack; the process has one thread, so no lock is left held in the child.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    if pid == 0 {
+        child();
+    }
     match pid {
         -1 => Err(last_errno()),
-        0 => Ok(Cloned::Child),
-        // SAFETY: the kernel has just stored a new descriptor there, owned by nobody else.
-        pid => Ok(Cloned::Parent {
-            pid: Pid::from_raw(pid as i32).ok_or(Errno::INVAL)?,
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        }),
+        pid => {
+            // SAFETY: the kernel has just stored a new descriptor there, owned by nobody else.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok((Pid::from_raw(pid as i32).ok_or(Errno::INVAL)?, pidfd))
+        }
     }
 }
 

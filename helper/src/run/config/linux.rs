@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::Resources;
@@ -22,6 +23,13 @@ pub struct Linux {
     pub rootfs_propagation: Option<String>,
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
+    /// Not carried out, so refused; those below too.
+    pub time_offsets: Option<IgnoredAny>,
+    pub mount_label: Option<IgnoredAny>,
+    pub intel_rdt: Option<IgnoredAny>,
+    pub personality: Option<IgnoredAny>,
+    pub net_devices: Option<IgnoredAny>,
+    pub memory_policy: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

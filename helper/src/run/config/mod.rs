@@ -12,6 +12,7 @@ mod resources;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub use capability::{capability_names, parse_capabilities};
 pub use extension::{Cgroups, Extension, RootfsMount, Stdio, StreamKind};
@@ -32,6 +33,8 @@ pub struct Config {
     #[serde(default)]
     pub linux: Linux,
     pub keelson: Extension,
+    /// Not carried out, so refused.
+    pub hooks: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

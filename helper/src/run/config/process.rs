@@ -1,6 +1,7 @@
 //! `process`: what is executed, and as whom.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +21,11 @@ pub struct Process {
     pub apparmor_profile: Option<String>,
     pub selinux_label: Option<String>,
     pub oom_score_adj: Option<i32>,
+    /// Not carried out, so refused; those below too.
+    pub scheduler: Option<IgnoredAny>,
+    pub io_priority: Option<IgnoredAny>,
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
