@@ -9,7 +9,9 @@ export interface Subject {
 }
 
 /** The one place where what goes wrong on the wire becomes a Keelson error: here failures of connections. */
-export function connectionFailure(error: unknown, url: URL): KeelsonError {
+export function connectionFailure(wrapped: unknown, url: URL): KeelsonError {
+  // The client library's own error carries the whole request along, credentials and all: only what it wraps is kept.
+  const error = innermost(wrapped)
   const code = errorCode(error)
   const registry = url.host
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
@@ -207,14 +209,16 @@ export function protocolFailure(
   })
 }
 
-/** The code of the innermost error that has one: wrappers hide the reason. */
+function innermost(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  if (error.cause instanceof Error) return innermost(error.cause)
+  if (!('options' in error)) return error
+  return Object.assign(new Error(error.message), { code: errorCode(error) })
+}
+
 function errorCode(error: unknown): string {
-  let code = 'unknown error'
-  for (let each: unknown = error; each instanceof Error; each = each.cause) {
-    if ('code' in each && typeof each.code === 'string' && !each.code.startsWith('ERR_GOT'))
-      code = each.code
-  }
-  return code
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : 'unknown error'
 }
 
 /** Whether the other side could not be spoken with at all. */

@@ -46,11 +46,11 @@ export function endpointsOf(
 
 function mirrorEndpoint(text: string, registries: Record<string, RegistryOptions>): Endpoint {
   const groups =
-    /^(?:(?<scheme>https?):\/\/)?(?<host>[^/@?#\s]+)(?:\/(?<prefix>[a-z0-9._/-]*))?$/.exec(
+    /^(?:(?<scheme>https?):\/\/)?(?<host>[^/@?#\s]+)(?:\/(?<prefix>(?:[a-z0-9][a-z0-9._/-]*)?))?$/.exec(
       text,
     )?.groups
   const host = groups?.['host']
-  if (host === undefined || !URL.canParse(`https://${host}`)) {
+  if (host === undefined || host.endsWith(':') || !URL.canParse(`https://${host}`)) {
     throw keelsonError('KEELSON_INVALID_OPTION', `"${printable(text)}" is not a mirror.`, {
       hint: 'Write [http[s]://]host[:port][/prefix]; credentials go into the options of the host.',
     })

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import net, { type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { onTestFinished } from 'vitest'
 
@@ -45,4 +45,27 @@ export async function serve(
     await once(server, 'close')
   })
   return served
+}
+
+/** A server below HTTP. */
+export async function rawServer(
+  onConnection: (socket: Socket) => void,
+): Promise<{ host: string; stop: () => Promise<void> }> {
+  const sockets = new Set<Socket>()
+  const server = net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    onConnection(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const stop = async () => {
+    if (!server.listening) return
+    for (const socket of sockets) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  }
+  onTestFinished(stop)
+  return { host: `127.0.0.1:${port}`, stop }
 }
