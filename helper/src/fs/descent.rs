@@ -67,6 +67,10 @@ impl<T> Descent<T> {
         Some((level.fd.as_ref()?.as_fd(), &mut level.state))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
     /// For messages, and for names relative to the root: that of `entry` in the present directory.
     pub fn path(&self, entry: &CStr) -> Vec<u8> {
         let mut path = Vec::new();

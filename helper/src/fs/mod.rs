@@ -7,6 +7,8 @@ pub mod node;
 mod read;
 pub mod remove;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use copy::{copy, copy_node};

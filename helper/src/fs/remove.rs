@@ -61,7 +61,7 @@ pub fn remove_at(parent: BorrowedFd<'_>, name: &[u8], shown: &Path) -> Result<()
                     let dir = dir.try_clone_to_owned().step(STEP)?;
                     enter(&mut way, dir.as_fd(), name, shown)?;
                 }
-                Err(errno) => return Err(failure(errno).path(shown.join(lossy(&way.path(&name))))),
+                Err(errno) => return Err(failure(errno).path(place(&way, &name, shown))),
             }
             continue;
         }
@@ -80,7 +80,7 @@ pub fn remove_at(parent: BorrowedFd<'_>, name: &[u8], shown: &Path) -> Result<()
                 let above = above.try_clone_to_owned().step(STEP)?;
                 enter(&mut way, above.as_fd(), name, shown)?;
             }
-            Err(errno) => return Err(failure(errno).path(shown.join(lossy(&way.path(&name))))),
+            Err(errno) => return Err(failure(errno).path(place(&way, &name, shown))),
         }
     }
 }
@@ -105,7 +105,7 @@ fn enter(way: &mut Descent<Names>, dir: BorrowedFd<'_>, name: CString, shown: &P
             .and_then(|()| node::open_directory(dir, name.as_bytes())),
         opened => opened,
     };
-    let path = || shown.join(lossy(&way.path(&name)));
+    let path = || place(way, &name, shown);
     let fd: OwnedFd = match opened {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(()),
@@ -143,6 +143,10 @@ fn failure(errno: Errno) -> Failure {
     }
 }
 
-fn lossy(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+/// The path of `name` in the present directory; on the outside, that is the tree itself.
+fn place(way: &Descent<Names>, name: &CString, shown: &Path) -> PathBuf {
+    match way.is_empty() {
+        true => shown.to_path_buf(),
+        false => shown.join(String::from_utf8_lossy(&way.path(name)).as_ref()),
+    }
 }

@@ -20,7 +20,7 @@ pub fn idmapped_mounts(scratch: &Scratch) -> Result<Fact> {
     attempt(|| {
         unshare(UnshareFlags::NEWNS)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(&scratch.fd, ".", flags)?;
+        let tree = open_tree(fs::CWD, &scratch.path, flags)?; // by name: in the new namespace
         let namespace = UserNamespace::make()?;
         map_ids(tree.as_fd(), namespace.open()?.as_fd())
     })

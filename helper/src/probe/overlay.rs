@@ -82,5 +82,6 @@ fn in_namespace(scratch: &Scratch) -> rustix::io::Result<()> {
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )?;
-    rustix::process::fchdir(&scratch.fd)
+    // By its name: the descriptor belongs to the namespace that was left, in which nothing can be mounted any more.
+    rustix::process::chdir(&scratch.path)
 }
