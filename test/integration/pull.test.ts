@@ -450,6 +450,36 @@ describe('with a registry of this process', () => {
     }
   })
 
+  test('pulls, removals and prunes of many processes at once do not hurt each other', async () => {
+    const base = await noise(200_000)
+    for (const tag of ['1', '2', '3']) {
+      const own = await layer([{ name: tag, content: randomBytes(50_000) }])
+      await serveImage(registry, 'app', tag, { layers: [base, own] })
+    }
+    const source = (seed: number) => `
+      for (let round = 0; round < 12; round++) {
+        const tag = 1 + (round + ${seed}) % 3
+        const image = await images.pull(${JSON.stringify(`${registry.host}/app:`)} + tag)
+        if (round % 3 === 0) await image.remove()
+        if (round % 4 === ${seed}) await images.prune({ all: true })
+      }
+      print('done')
+    `
+    const ended = await Promise.all([0, 1, 2].map((seed) => inProcess(temp.path, source(seed))))
+    expect(ended.map(({ stdout }) => stdout)).toEqual(Array(3).fill('"done"\n'))
+    for (const tag of ['1', '2', '3']) {
+      const image = await storage.images.pull(`${registry.host}/app:${tag}`)
+      for (const { digest, size, mediaType } of (await image.inspect()).layers) {
+        expect(await storage.store.verify({ digest, size, mediaType })).toBe(true)
+      }
+      await using _ = await mounted(storage.snapshotter.view(image.chain), temp.join('mnt'))
+      expect((await readdir(temp.join('mnt'))).sort()).toEqual([tag, 'noise'])
+    }
+    await storage.images.prune({ all: true })
+    expect(await readdir(storage.store.layout.blobs('sha256'))).toEqual([])
+    expect(await storage.snapshotter.list()).toEqual([])
+  })
+
   test('SIGKILL at any instant of a pull leaves a store that the next pull completes', async () => {
     const layers = await Promise.all([1, 2, 3].map(() => noise(1_500_000)))
     const rich = await Promise.all(RICH_LAYERS.map((entries) => layer(entries)))
