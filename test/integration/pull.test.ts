@@ -456,16 +456,18 @@ describe('with a registry of this process', () => {
       const own = await layer([{ name: tag, content: randomBytes(50_000) }])
       await serveImage(registry, 'app', tag, { layers: [base, own] })
     }
-    const source = (seed: number) => `
-      for (let round = 0; round < 12; round++) {
-        const tag = 1 + (round + ${seed}) % 3
-        const image = await images.pull(${JSON.stringify(`${registry.host}/app:`)} + tag)
-        if (round % 3 === 0) await image.remove()
-        if (round % 4 === ${seed}) await images.prune({ all: true })
-      }
-      print('done')
-    `
-    const ended = await Promise.all([0, 1, 2].map((seed) => inProcess(temp.path, source(seed))))
+    const programs = [0, 1, 2].map(
+      (seed) => `
+        for (let round = 0; round < 12; round++) {
+          const tag = 1 + (round + ${seed}) % 3
+          const image = await images.pull(${JSON.stringify(`${registry.host}/app:`)} + tag)
+          if (round % 3 === 0) await image.remove()
+          if (round % 4 === ${seed}) await images.prune({ all: true })
+        }
+        print('done')
+      `,
+    )
+    const ended = await Promise.all(programs.map((source) => inProcess(temp.path, source)))
     expect(ended.map(({ stdout }) => stdout)).toEqual(Array(3).fill('"done"\n'))
     for (const tag of ['1', '2', '3']) {
       const image = await storage.images.pull(`${registry.host}/app:${tag}`)
