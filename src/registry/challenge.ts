@@ -30,6 +30,8 @@ export function parseChallenges(header: string): Challenge[] {
 /** Goes on until a word that no `=` follows: the next scheme. */
 function readParams(reader: Reader): Map<string, string> {
   const params = new Map<string, string>()
+  // Some schemes, such as Negotiate, have a bare credential in place of parameters.
+  if (reader.take(TOKEN68) !== undefined) return params
   for (;;) {
     const start = reader.position
     while (reader.take(SPACE) !== undefined && reader.skip(',')) continue
@@ -37,8 +39,6 @@ function readParams(reader: Reader): Map<string, string> {
     reader.take(SPACE)
     if (name === undefined || !reader.skip('=')) {
       reader.position = start
-      // A scheme with a bare credential in place of parameters, such as Negotiate's.
-      if (params.size === 0 && reader.take(TOKEN68) !== undefined) continue
       return params
     }
     reader.take(SPACE)

@@ -39,6 +39,11 @@ const ask = (host: string, options = {}) =>
     options,
   )
 
+const through = (origin: string, mirrors: string[]) =>
+  openClient({ registries: { [origin]: { mirrors } } }).manifest(parseReference(`${origin}/a/b:1`))
+
+const errors = (code: string, message: string) => JSON.stringify({ errors: [{ code, message }] })
+
 describe('a manifest', () => {
   test('by tag comes with its digest, size and media type', async () => {
     const registry = await registryThat(
@@ -103,7 +108,7 @@ describe('a manifest', () => {
 
   test('of 100 MB is refused at the header, before its body', async () => {
     const registry = await registryThat((answer) => {
-      answer.writeHead(200, { 'content-length': `${100_000_000}` })
+      answer.writeHead(200, { 'content-length': '100000000' })
       answer.flushHeaders()
     })
     await expect(ask(registry.host)).rejects.toMatchObject({
@@ -156,8 +161,6 @@ describe('a manifest', () => {
 })
 
 describe('a registry that says no', () => {
-  const errors = (code: string, message: string) => JSON.stringify({ errors: [{ code, message }] })
-
   test.each([
     [401, 'KEELSON_REGISTRY_UNAUTHORIZED', 1],
     [403, 'KEELSON_REGISTRY_FORBIDDEN', 1],
@@ -303,11 +306,6 @@ describe('a caller that leaves', () => {
 })
 
 describe('mirrors', () => {
-  const through = (origin: string, mirrors: string[]) =>
-    openClient({ registries: { [origin]: { mirrors } } }).manifest(
-      parseReference(`${origin}/a/b:1`),
-    )
-
   test('are asked first, with their prefix', async () => {
     const mirror = await registryThat(sends(MANIFEST))
     const origin = await registryThat(sends(MANIFEST))

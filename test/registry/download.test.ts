@@ -27,7 +27,10 @@ type Behaviour = (
 function registryThat(behave: Behaviour): Promise<Served> {
   let time = 0
   return serve((request, answer) => {
-    if (request.url === '/v2/') return answer.end('{}')
+    if (request.url === '/v2/') {
+      answer.end('{}')
+      return
+    }
     const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? 'bytes=0-')?.[1])
     time++
     behave(answer, from, time, request)
