@@ -85,10 +85,7 @@ async function scope(
 
 async function below(host: HostFacts, way: 'root' | 'own', pid?: number): Promise<Made> {
   const { v2, v1 } = cgroupDirectories(host.cgroups, way)
-  for (const [controller, directory] of Object.entries(v1)) {
-    await mkdir(directory, { recursive: true })
-    if (controller === 'cpuset') await inheritCpuset(directory)
-  }
+  // v1 directories are the helper's to make: with each container, as needed.
   if (!v2) return { v1 }
   // A cgroup with processes cannot give controllers to its children; only the real root may.
   if (pid !== undefined) await moveToLeaf(v2.parent, [process.pid, pid])
@@ -114,15 +111,6 @@ async function enableControllers(directory: string): Promise<string[]> {
     await writeFile(control, `+${controller}`).catch(() => {})
   }
   return words(control)
-}
-
-/** A v1 cpuset starts empty and takes no process until it has processors and memory. */
-async function inheritCpuset(directory: string): Promise<void> {
-  for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-    const own = (await readFile(join(directory, file), 'utf8')).trim()
-    if (own === '')
-      await writeFile(join(directory, file), await readFile(join(directory, '..', file), 'utf8'))
-  }
 }
 
 async function words(path: string): Promise<string[]> {

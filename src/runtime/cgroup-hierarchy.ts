@@ -85,7 +85,7 @@ function place({ root, directory }: Mount, path = '/'): CgroupMount {
           : undefined
   // `/..` leads out of a cgroup namespace.
   if (inside === undefined || inside.split('/').includes('..')) return { root: directory }
-  return { root: directory, own: join(directory, inside) }
+  return { root: directory, own: inside === '/' ? directory : join(directory, inside) }
 }
 
 /** Blanks, tabs, line ends and backslashes are octal in mountinfo. */

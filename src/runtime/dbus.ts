@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { deferred } from '../util/deferred.ts'
 import {
   decodeMessage,
   encodeMessage,
@@ -9,6 +10,8 @@ import {
   type Message,
   type Value,
 } from './dbus-message.ts'
+
+type Pending = ReturnType<typeof deferred<Value[]>>
 
 /** A method to call. */
 export interface Call {
@@ -37,8 +40,8 @@ export class DBusError extends Error {
  */
 export class DBusConnection implements AsyncDisposable {
   readonly #socket: Socket
-  readonly #calls = new Map<number, PromiseWithResolvers<Value[]>>()
-  readonly #ended = withResolvers<never>()
+  readonly #calls = new Map<number, Pending>()
+  readonly #ended = deferred<never>()
   #onSignal: (message: Message) => void = () => {}
   #serial = 0
 
@@ -72,7 +75,7 @@ export class DBusConnection implements AsyncDisposable {
   /** Ends with the answer's values, or the {@link DBusError} that the other side gave. */
   call(call: Call): Promise<Value[]> {
     const serial = ++this.#serial
-    const pending = withResolvers<Value[]>()
+    const pending = deferred<Value[]>()
     this.#calls.set(serial, pending)
     const message = { ...call, type: METHOD_CALL, serial, body: call.body ?? [] }
     this.#socket.write(encodeMessage(message))
@@ -152,7 +155,7 @@ async function authenticate(socket: Socket): Promise<Buffer> {
 }
 
 function readLine(socket: Socket): Promise<{ line: string; rest: Buffer }> {
-  const { promise, resolve, reject } = withResolvers<{ line: string; rest: Buffer }>()
+  const { promise, resolve, reject } = deferred<{ line: string; rest: Buffer }>()
   let bytes = Buffer.alloc(0)
   const next = (chunk: Buffer) => {
     bytes = Buffer.concat([bytes, chunk])
@@ -164,18 +167,4 @@ function readLine(socket: Socket): Promise<{ line: string; rest: Buffer }> {
   }
   socket.on('data', next)
   return promise
-}
-
-interface PromiseWithResolvers<T> {
-  promise: Promise<T>
-  resolve: (value: T) => void
-  reject: (error: unknown) => void
-}
-
-/** `Promise.withResolvers` of Node 22. */
-function withResolvers<T>(): PromiseWithResolvers<T> {
-  let resolve!: (value: T) => void
-  let reject!: (error: unknown) => void
-  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]))
-  return { promise, resolve, reject }
 }

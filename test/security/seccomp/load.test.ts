@@ -6,7 +6,7 @@ import { loadSeccomp } from '../../../src/security/seccomp/load.ts'
 import { DEFAULT_PROFILE } from '../../../src/security/seccomp/profile.ts'
 import { resolveSeccomp } from '../../../src/security/seccomp/resolve.ts'
 import type { LinuxSeccomp } from '../../../src/security/seccomp/types.ts'
-import { publishedProfile } from './spec.ts'
+import { readSpec } from '../../support/spec.ts'
 
 let directory: string
 beforeAll(async () => void (directory = await mkdtemp(join(tmpdir(), 'keelson-seccomp-'))))
@@ -26,7 +26,7 @@ test('without a word there is the default profile; privileged or unconfined, non
 })
 
 test('a file of Docker is a profile, the same one when read again', async () => {
-  const path = await file(JSON.stringify(publishedProfile()))
+  const path = await file(JSON.stringify(readSpec('moby-seccomp-default.json')))
   const profile = await loadSeccomp(path)
   expect(profile?.syscalls.length).toBeGreaterThan(30)
   expect(await loadSeccomp(path)).toBe(profile)

@@ -3,7 +3,7 @@ import { CAPABILITIES } from '../../../src/security/capabilities.ts'
 import { DEFAULT_PROFILE } from '../../../src/security/seccomp/profile.ts'
 import { resolveSeccomp, type SeccompTarget } from '../../../src/security/seccomp/resolve.ts'
 import type { LinuxSeccomp, SeccompRule } from '../../../src/security/seccomp/types.ts'
-import { publishedProfile } from './spec.ts'
+import { readSpec } from '../../support/spec.ts'
 
 interface Published {
   defaultAction: LinuxSeccomp['defaultAction']
@@ -17,7 +17,7 @@ interface Conditions {
   minKernel?: string
 }
 
-const published = publishedProfile() as Published
+const published = readSpec('moby-seccomp-default.json') as Published
 const RELEVANT = [
   ...new Set(
     published.syscalls.flatMap((rule) => [

@@ -1,6 +1,7 @@
 //! Docker's default profile, resolved here from its JSON in the simplest way, for several containers.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -102,12 +103,10 @@ fn the_program_is_small() {
 }
 
 fn docker_default(native: Architecture, capabilities: &[&str]) -> Seccomp {
-    let directory = std::env::var("KEELSON_SPEC")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spec").to_owned());
-    let path = format!("{directory}/moby-seccomp-default.json");
-    let text = std::fs::read(&path).unwrap_or_else(|error| {
-        panic!("{path}: {error}; KEELSON_SPEC names the directory of the specifications")
-    });
+    let file = "shared/spec/moby-seccomp-default.json";
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let path = above.map(|directory| directory.join(file)).find(|path| path.exists());
+    let text = std::fs::read(path.unwrap_or_else(|| panic!("there is no {file} above"))).unwrap();
     let profile: Value = serde_json::from_slice(&text).unwrap();
     let (name, arch) = match native {
         Architecture::X86_64 => ("SCMP_ARCH_X86_64", "amd64"),
