@@ -1,0 +1,118 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Engine } from '../../dist/index.js'
+import { Registry } from '../../dist/registry-server/index.js'
+import { bold, dim, quote, step } from './steps.mjs'
+
+const PROGRAMS = ['sh', 'id', 'ls', 'cat', 'hostname', 'uname', 'true']
+const LOOK_AROUND = `
+echo "hello from pid $$ on $(hostname), as $(id -un)"
+echo "root directory: $(ls / | tr '\\n' ' ')"
+echo "capabilities:  $(cat /proc/self/status | while read k v; do [ "$k" = CapEff: ] && echo $v; done)"
+echo "network:       $(ls /sys/class/net | tr '\\n' ' ')"
+`
+
+/** The main job on an image made here: assemble, serve, pull back, run. */
+export async function embedded() {
+  const place = mkdtempSync(join(tmpdir(), 'keelson-quickstart-'))
+  const start = performance.now()
+  console.log(bold('\nKeelson: a container engine inside this Node process\n'))
+  try {
+    await using maker = await open(join(place, 'maker'))
+    await host(maker)
+    await step(`assemble an image from this host's own ${PROGRAMS.join(', ')}`, async (note) => {
+      const image = await maker.images.fromHost(PROGRAMS, { tags: ['localhost/quickstart:1'] })
+      note(
+        `${megabytes(image.size)} in ${image.chain.length} layer, ${image.digest.slice(0, 19)}…`,
+        true,
+      )
+    })
+    await using registry = await step('serve it from an OCI registry on loopback', async () =>
+      Registry.listen({ layout: join(place, 'maker', 'content') }),
+    )
+    await using engine = await step('open a second engine that has never seen it', () =>
+      open(join(place, 'engine')),
+    )
+    const reference = `${registry.host}/quickstart:1`
+    const image = await pull(engine, reference)
+    await run(engine, image, ['sh', '-c', LOOK_AROUND])
+    await again(engine, image)
+  } finally {
+    rmSync(place, { recursive: true, force: true })
+  }
+  console.log(
+    dim(
+      `\n  all of it in ${((performance.now() - start) / 1000).toFixed(1)} s; nothing is left behind\n`,
+    ),
+  )
+}
+
+/**
+ * The main job on an image of the caller's choice, in the engine's ordinary place.
+ *
+ * @param {string} reference
+ * @param {string[]} command
+ */
+export async function pulled(reference, command) {
+  console.log(bold('\nKeelson\n'))
+  await using engine = await Engine.open()
+  await host(engine)
+  try {
+    const image = await pull(engine, reference)
+    await run(engine, image, command.length > 0 ? command : undefined)
+  } catch (error) {
+    console.error(`\n  ${error.code ?? ''} ${error.message}`)
+    if (error.hint) console.error(`  ${error.hint}`)
+    process.exitCode = 1
+  }
+}
+
+const open = (root) => Engine.open({ root, runRoot: `${root}-run` })
+
+async function host(engine) {
+  await step('look at the host', async (note) => {
+    const info = await engine.info()
+    note(
+      `Linux ${info.kernel} ${info.architecture}, cgroups ${info.cgroups.mode}, snapshots ${info.snapshotter}, ${info.rootless ? 'rootless' : 'root'}`,
+      true,
+    )
+  })
+}
+
+function pull(engine, reference) {
+  return step(`pull ${reference}`, async (note) => {
+    const image = await engine.images.pull(reference, {
+      onProgress: ({ totals }) =>
+        note(`${megabytes(totals.current)} of ${megabytes(totals.total)}`),
+    })
+    note(`${megabytes(image.size)}, verified and unpacked, ${image.digest.slice(0, 19)}…`, true)
+    return image
+  })
+}
+
+async function run(engine, image, command) {
+  const result = await step(`run ${command?.[0] ?? 'its command'} isolated`, () =>
+    engine.run(image, command, { reject: false }),
+  )
+  quote(result.stdout)
+  if (result.stderr) quote(result.stderr)
+  console.log(dim(`    exit code ${result.exitCode}`))
+}
+
+async function again(engine, image) {
+  await step('run true 20 more times', async (note) => {
+    const times = []
+    for (let n = 0; n < 20; n++) {
+      const start = performance.now()
+      await engine.run(image, ['true'])
+      times.push(performance.now() - start)
+    }
+    note(
+      `median ${times.toSorted((a, b) => a - b)[10].toFixed(1)} ms a container, from call to exit`,
+      true,
+    )
+  })
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`
