@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Owned } from '../scripts/owned.mjs'
 import { alternate, print } from './measure.mjs'
 import { promise } from './promise.mjs'
 import { Engine } from '../dist/index.js'
@@ -13,6 +14,7 @@ const WANTED = 640 * 1024 * 1024
 /** Pull and unpack of one large layer from loopback, against `curl | tar xz`. */
 export async function bench() {
   const directory = mkdtempSync('/var/tmp/keelson-bench-')
+  const owned = new Owned()
   try {
     const archive = join(directory, 'layer.tar')
     execFileSync('sh', [
@@ -22,12 +24,16 @@ export async function bench() {
     const tree = join(directory, 'tree')
     mkdirSync(tree)
     execFileSync('sh', ['-c', `tar -C ${tree} -xf ${archive} 2>/dev/null || true; rm ${archive}`])
-    await using engine = await Engine.open({
-      root: join(directory, 'source'),
-      runRoot: join(directory, 'source-run'),
-    })
+    const engine = owned.own(
+      await Engine.open({
+        root: join(directory, 'source'),
+        runRoot: join(directory, 'source-run'),
+      }),
+    )
     const image = await engine.images.from({ '/': tree }, { tags: ['bench.invalid/large:1'] })
-    await using registry = await Registry.listen({ layout: join(directory, 'source', 'content') })
+    const registry = owned.own(
+      await Registry.listen({ layout: join(directory, 'source', 'content') }),
+    )
     const layer = image.manifest.layers[0]
     const url = `http://${registry.host}/v2/large/blobs/${layer.digest}`
     let turn = 0
@@ -69,6 +75,7 @@ export async function bench() {
       'times curl | tar xz',
     )
   } finally {
+    await owned.dispose()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { Owned } from '../scripts/owned.mjs'
 import { alternate, print } from './measure.mjs'
 import { peers } from './peers.mjs'
 import { promise } from './promise.mjs'
@@ -12,13 +13,16 @@ const BATCH = 10
 /** Run-to-exit of `true` without a network: the kernel's floor, Keelson, and the peers found. */
 export async function bench() {
   const directory = mkdtempSync('/var/tmp/keelson-bench-')
+  const owned = new Owned()
   try {
     const rootfs = busyboxRootfs(directory)
     const floor = compileFloor(directory)
-    await using engine = await Engine.open({
-      root: join(directory, 'root'),
-      runRoot: mkdtempSync('/run/keelson-bench-'),
-    })
+    const engine = owned.own(
+      await Engine.open({
+        root: join(directory, 'root'),
+        runRoot: mkdtempSync('/run/keelson-bench-'),
+      }),
+    )
     const image = await engine.images.from({ '/bin/busybox': '/bin/busybox' })
     let scratch = 0
     const sides = [
@@ -59,6 +63,7 @@ export async function bench() {
       'times the floor',
     )
   } finally {
+    await owned.dispose()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Engine } from '../../dist/index.js'
 import { Registry } from '../../dist/registry-server/index.js'
+import { Owned } from '../owned.mjs'
 import { bold, dim, quote, step } from './steps.mjs'
 
 const PROGRAMS = ['sh', 'id', 'ls', 'cat', 'hostname', 'uname', 'true']
@@ -17,9 +18,10 @@ echo "network:       $(ls /sys/class/net | tr '\\n' ' ')"
 export async function embedded() {
   const place = mkdtempSync(join(tmpdir(), 'keelson-quickstart-'))
   const start = performance.now()
+  const owned = new Owned()
   console.log(bold('\nKeelson: a container engine inside this Node process\n'))
   try {
-    await using maker = await open(join(place, 'maker'))
+    const maker = owned.own(await open(join(place, 'maker')))
     await host(maker)
     await step(`assemble an image from this host's own ${PROGRAMS.join(', ')}`, async (note) => {
       const image = await maker.images.fromHost(PROGRAMS, { tags: ['localhost/quickstart:1'] })
@@ -28,17 +30,20 @@ export async function embedded() {
         true,
       )
     })
-    await using registry = await step('serve it from an OCI registry on loopback', async () =>
-      Registry.listen({ layout: join(place, 'maker', 'content') }),
+    const registry = owned.own(
+      await step('serve it from an OCI registry on loopback', () =>
+        Registry.listen({ layout: join(place, 'maker', 'content') }),
+      ),
     )
-    await using engine = await step('open a second engine that has never seen it', () =>
-      open(join(place, 'engine')),
+    const engine = owned.own(
+      await step('open a second engine that has never seen it', () => open(join(place, 'engine'))),
     )
     const reference = `${registry.host}/quickstart:1`
     const image = await pull(engine, reference)
     await run(engine, image, ['sh', '-c', LOOK_AROUND])
     await again(engine, image)
   } finally {
+    await owned.dispose()
     rmSync(place, { recursive: true, force: true })
   }
   console.log(
@@ -56,15 +61,18 @@ export async function embedded() {
  */
 export async function pulled(reference, command) {
   console.log(bold('\nKeelson\n'))
-  await using engine = await Engine.open()
-  await host(engine)
+  const owned = new Owned()
   try {
+    const engine = owned.own(await Engine.open())
+    await host(engine)
     const image = await pull(engine, reference)
     await run(engine, image, command.length > 0 ? command : undefined)
   } catch (error) {
     console.error(`\n  ${error.code ?? ''} ${error.message}`)
     if (error.hint) console.error(`  ${error.hint}`)
     process.exitCode = 1
+  } finally {
+    await owned.dispose()
   }
 }
 
