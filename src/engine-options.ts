@@ -1,6 +1,6 @@
 import { isAbsolute, join } from 'node:path'
 import { keelsonError } from './errors.ts'
-import type { RegistryOptions } from './registry/registry-options.ts'
+import type { RegistryOptions } from './registry/options.ts'
 
 /** Something that was done differently from what could be expected, and why. */
 export interface Warning {
