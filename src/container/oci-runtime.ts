@@ -1,0 +1,70 @@
+/**
+ * The configuration of a container as the OCI runtime specification has it (`config.json`), as far as Keelson computes it, with the
+ * `keelson` extension of `docs/helper-protocol.md`.
+ */
+import type { ContainerCgroups } from '../runtime/cgroup.ts'
+import type { RootfsMount } from '../runtime/protocol.ts'
+import type { LinuxCapabilities } from '../security/capabilities.ts'
+import type { DeviceRule, LinuxDevice } from '../security/devices.ts'
+import type { LinuxSeccomp } from '../security/seccomp/types.ts'
+
+export interface OciConfig {
+  ociVersion: string
+  process: OciProcess
+  root: { path: string; readonly: boolean }
+  hostname?: string
+  domainname?: string
+  mounts: OciMount[]
+  annotations?: Record<string, string>
+  linux: OciLinux
+  keelson: KeelsonExtension
+}
+
+export interface OciProcess {
+  terminal: boolean
+  user: { uid: number; gid: number; additionalGids: number[] }
+  args: string[]
+  env: string[]
+  cwd: string
+  capabilities: LinuxCapabilities
+  rlimits: { type: string; soft: number; hard: number }[]
+  noNewPrivileges: boolean
+  apparmorProfile?: string
+  oomScoreAdj?: number
+}
+
+export interface OciMount {
+  destination: string
+  type: string
+  source: string
+  options: string[]
+}
+
+export interface OciLinux {
+  namespaces: { type: string; path?: string }[]
+  devices: LinuxDevice[]
+  sysctl?: Record<string, string>
+  resources: OciResources
+  seccomp?: LinuxSeccomp
+  maskedPaths: string[]
+  readonlyPaths: string[]
+}
+
+export interface OciResources {
+  devices: DeviceRule[]
+  memory?: { limit?: number; reservation?: number; swap?: number }
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string }
+  pids?: { limit: number }
+}
+
+export interface KeelsonExtension {
+  rootfs: RootfsMount[]
+  stdio: Record<'stdin' | 'stdout' | 'stderr', 'pipe' | 'null'>
+  init: boolean
+  cgroups: ContainerCgroups
+  locks: { path: string; mode: 'shared' | 'exclusive' }[]
+  bundle: string
+  remove: string[]
+  loopback: boolean
+  ulimitClamp: boolean
+}

@@ -1,0 +1,103 @@
+import type { Readable } from 'node:stream'
+import type { Duration } from '../util/duration.ts'
+import type { Size } from '../util/size.ts'
+import type { Mount } from '../volume/mount-spec.ts'
+
+/** A limit of setrlimit(2): one number for both, or apart; -1 is unlimited. */
+export type Ulimit = number | { soft: number; hard: number }
+
+/** A device node of the host in the container. */
+export interface Device {
+  /** Path on the host. */
+  path: string
+  /** Path in the container. Default: the same. */
+  target?: string
+  /** Of read, write, mknod. Default `rwm`. */
+  access?: string
+}
+
+/** What a container is to be like. Everything has Docker's default. */
+export interface ContainerOptions {
+  /** Replaces the image's entrypoint, and its command. A string is one word; `''` or `[]`: none. */
+  entrypoint?: string | string[]
+  /** Added to, or in place of, the image's. `undefined` removes a variable. Or a list of `NAME=value`. */
+  env?: Record<string, string | undefined> | string[]
+  /** `name`, `uid`, `name:group` or `uid:gid`. Default: the image's. */
+  user?: string | number
+  /** Absolute; made when missing. Default: the image's, else `/`. */
+  workdir?: string
+  /** Default: the first 12 digits of the container's id. */
+  hostname?: string
+  domainname?: string
+  labels?: Record<string, string>
+  annotations?: Record<string, string>
+  /** Objects, or Docker's short strings: `'/host:/target:ro'`. */
+  mounts?: (Mount | string)[]
+  /** `none`: a network namespace with loopback only (the default). `host`: the host's. */
+  networks?: 'none' | 'host'
+  /** At least 6 MiB. */
+  memory?: Size
+  /** Memory and swap together; -1 is unlimited. Default: twice `memory`. */
+  memorySwap?: Size
+  memoryReservation?: Size
+  /** Processors' worth of time: 0.5, 2. */
+  cpus?: number
+  /** Relative weight, 2 to 262144. */
+  cpuShares?: number
+  /** Processors to run on: `'0-1,3'`. */
+  cpuset?: string
+  /** Processes and threads; -1 is unlimited. Default 4096. */
+  pids?: number
+  /** By name without `RLIMIT_`: `{ nofile: 1024 }`. */
+  ulimits?: Record<string, Ulimit>
+  /** Namespaced kernel parameters: `net.*` (with a network of its own), `kernel.shm*`, `kernel.msg*`, `kernel.sem`, `fs.mqueue.*`. */
+  sysctls?: Record<string, string>
+  /** Size of /dev/shm. Default 64 MiB. */
+  shmSize?: Size
+  /** -1000 to 1000. */
+  oomScoreAdj?: number
+  devices?: (Device | string)[]
+  capAdd?: string[]
+  capDrop?: string[]
+  /** Every capability and device, nothing masked, no seccomp or AppArmor profile. Default `false`. */
+  privileged?: boolean
+  /** The root file system cannot be written. Default `false`. */
+  readonly?: boolean
+  /** A Docker or OCI profile as an object, the path of one, or `unconfined`. Default: Docker's default behaviour. */
+  seccomp?: string | object
+  /** A loaded profile's name, or `unconfined`. Default: one like Docker's, where the kernel has AppArmor. */
+  apparmor?: string
+  /** No setuid program can raise privileges. Default `false`, as Docker's. */
+  noNewPrivileges?: boolean
+  pid?: 'private' | 'host'
+  ipc?: 'private' | 'host'
+  uts?: 'private' | 'host'
+  /** Process 1 is a small init that reaps orphans and forwards signals. Default `false`. */
+  init?: boolean
+  /** Lines of /etc/hosts: `{ 'db.test': '192.0.2.1' }` or `['db.test:192.0.2.1']`. */
+  extraHosts?: Record<string, string> | string[]
+  /** Name servers. Default: the host's. */
+  dns?: string[]
+  dnsSearch?: string[]
+  dnsOptions?: string[]
+}
+
+/** {@link ContainerOptions}, and how the run is watched. */
+export interface RunOptions extends ContainerOptions {
+  /** What the program reads: text, bytes, or a stream; it then reads end of file. Default: nothing (`/dev/null`). `'pipe'`: write to the returned `stdin`. */
+  stdin?: string | Uint8Array | Readable | { pipe: true }
+  /** Kills the whole container when it has run so long. */
+  timeout?: Duration
+  /** Kills the whole container when it fires; the run rejects with `KEELSON_ABORTED`. */
+  signal?: AbortSignal
+  /** Most bytes to collect of each stream; more kills the container: `KEELSON_MAX_OUTPUT`. Default 16 MiB. */
+  maxOutput?: Size
+  /** Collect output into the result. Without, read the streams. Default `true`. */
+  collect?: boolean
+  /** Reject unless the program ends with 0. Default `true`. */
+  reject?: boolean
+  /** For an image given by name: `linux/arm64`. */
+  platform?: string
+  /** For an image given by name. Default `missing`. */
+  pull?: 'missing' | 'always' | 'never'
+}

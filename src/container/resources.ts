@@ -1,0 +1,68 @@
+import type { CgroupLimit } from '../runtime/cgroup.ts'
+import type { DeviceRule } from '../security/devices.ts'
+import type { NormalizedOptions } from './normalize.ts'
+import type { OciResources } from './oci-runtime.ts'
+
+type Limits = Pick<
+  NormalizedOptions,
+  'memory' | 'memorySwap' | 'memoryReservation' | 'cpus' | 'cpuShares' | 'cpuset' | 'pids'
+>
+
+/** Enough for any service, and an end to a fork bomb. */
+const DEFAULT_PIDS = 4096
+const CPU_PERIOD = 100_000
+
+/** What can be had without asking; what cannot be had is simply not limited. */
+interface Available {
+  pids: boolean
+  swap: boolean
+}
+
+/** The limits that were asked for: each must be possible or is an error. */
+export function askedLimits(options: Limits): CgroupLimit[] {
+  const limits: CgroupLimit[] = []
+  if (options.memory !== undefined || options.memoryReservation !== undefined) limits.push('memory')
+  if (options.memorySwap !== undefined && options.memorySwap !== -1) limits.push('swap')
+  if (options.cpus !== undefined || options.cpuShares !== undefined) limits.push('cpu')
+  if (options.cpuset !== undefined) limits.push('cpuset')
+  if (options.pids !== undefined && options.pids !== -1) limits.push('pids')
+  return limits
+}
+
+/** `linux.resources` of the configuration, with Docker's defaults. Pure. */
+export function planResources(
+  options: Limits,
+  devices: DeviceRule[],
+  available: Available,
+): OciResources {
+  const memory = memoryResources(options, available.swap)
+  const cpu = cpuResources(options)
+  const pids = options.pids ?? (available.pids ? DEFAULT_PIDS : -1)
+  return {
+    devices,
+    ...(memory && { memory }),
+    ...(cpu && { cpu }),
+    ...(pids !== -1 && { pids: { limit: pids } }),
+  }
+}
+
+function memoryResources(options: Limits, swapCounted: boolean): OciResources['memory'] {
+  const { memory, memoryReservation } = options
+  if (memory === undefined && memoryReservation === undefined) return undefined
+  const byDefault = memory === undefined || !swapCounted ? undefined : memory * 2
+  const swap = options.memorySwap ?? byDefault
+  return {
+    ...(memory !== undefined && { limit: memory }),
+    ...(memoryReservation !== undefined && { reservation: memoryReservation }),
+    ...(swap !== undefined && (swap !== -1 || swapCounted) && { swap }),
+  }
+}
+
+function cpuResources({ cpus, cpuShares, cpuset }: Limits): OciResources['cpu'] {
+  if (cpus === undefined && cpuShares === undefined && cpuset === undefined) return undefined
+  return {
+    ...(cpuShares !== undefined && { shares: cpuShares }),
+    ...(cpus !== undefined && { quota: Math.round(cpus * CPU_PERIOD), period: CPU_PERIOD }),
+    ...(cpuset !== undefined && { cpus: cpuset }),
+  }
+}
