@@ -53,7 +53,9 @@ export class Launcher implements Helper {
   #holds = 0
   #stderr = ''
   #broken: KeelsonError | undefined
-  #onClose: ((error: KeelsonError) => void) | undefined
+  #end: (error: KeelsonError) => void = () => {}
+  /** Rejects when the helper ends, whoever ended it. */
+  readonly ended: Promise<never>
   /** The launcher's process id, as this process sees it. */
   readonly pid: number
   /** The helper's own version. */
@@ -69,6 +71,8 @@ export class Launcher implements Helper {
     })
     this.pid = this.#child.pid ?? -1
     this.#socket = this.#child.stdio[3] as Socket
+    this.ended = new Promise((_, reject) => (this.#end = reject))
+    this.ended.catch(() => {})
     this.#exited = new Promise((resolve) => {
       this.#child.once('close', () => resolve())
       this.#child.once('error', (cause) => {
@@ -150,15 +154,9 @@ export class Launcher implements Helper {
     }
   }
 
-  /** Called once if the helper ends before {@link close}. */
-  onClose(listener: (error: KeelsonError) => void): void {
-    this.#onClose = listener
-  }
-
   /** Ends the helper: containers bound to it are killed and removed first. Resolves when it is gone. */
   async close(): Promise<void> {
     this.#broken ??= keelsonError('KEELSON_CLOSED', 'The engine is closed.')
-    this.#onClose = undefined
     this.#child.ref()
     this.#socket.end()
     await this.#exited
@@ -208,9 +206,7 @@ export class Launcher implements Helper {
     this.#broken ??= error
     for (const pending of this.#pending.values()) pending.reject(this.#broken)
     this.#pending.clear()
-    const listener = this.#onClose
-    this.#onClose = undefined
-    listener?.(this.#broken)
+    this.#end(this.#broken)
   }
 
   #ref(): void {

@@ -17,14 +17,15 @@ export async function hostDevices(directory = '/dev'): Promise<LinuxDevice[]> {
     if (entry.isDirectory() && !OWN_FILE_SYSTEMS.has(entry.name)) {
       found.push(...(await hostDevices(path)))
     } else if ((entry.isCharacterDevice() || entry.isBlockDevice()) && entry.name !== 'console') {
-      const device = await describe(path)
+      const device = await hostDevice(path)
       if (device) found.push(device)
     }
   }
   return found
 }
 
-async function describe(path: string): Promise<LinuxDevice | undefined> {
+/** What the node at `path` stands for; undefined when it is no device. */
+export async function hostDevice(path: string): Promise<LinuxDevice | undefined> {
   const stats = await lstat(path).catch(() => undefined)
   if (!stats || !(stats.isCharacterDevice() || stats.isBlockDevice())) return undefined
   const type = stats.isBlockDevice() ? 'b' : 'c'

@@ -1,0 +1,168 @@
+import { join } from 'node:path'
+import type { Digest } from '../oci/digest.ts'
+import type { ExecutionParameters } from '../oci/image-config.ts'
+import { planContainerCgroups, type CgroupBase } from '../runtime/cgroup.ts'
+import type { HostFacts } from '../runtime/host.ts'
+import { planCapabilities } from '../security/capabilities.ts'
+import { DEFAULT_DEVICES, planDeviceRules, type LinuxDevice } from '../security/devices.ts'
+import { planMasks } from '../security/masks.ts'
+import { resolveSeccomp } from '../security/seccomp/resolve.ts'
+import type { SeccompProfile } from '../security/seccomp/types.ts'
+import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
+import { commandLine, environment } from './command.ts'
+import { planMounts } from './mounts.ts'
+import type { NormalizedOptions } from './normalize.ts'
+import type { OciConfig, OciLinux } from './oci-runtime.ts'
+import { askedLimits, planResources } from './resources.ts'
+import type { ContainerUser } from './user.ts'
+
+/** All that a container's configuration is made of. */
+export interface ConfigInput {
+  id: string
+  options: NormalizedOptions
+  image: { digest: Digest; parameters: ExecutionParameters }
+  user: ContainerUser
+  rootfs: PreparedRootfs
+  /** Directory of this run: the root file system's mount point and the files for /etc lie in it. */
+  bundle: string
+  host: Pick<HostFacts, 'architecture' | 'kernel' | 'rootless' | 'thermalThrottle'>
+  cgroups: CgroupBase
+  /** What the launcher can give: names of capabilities. */
+  capabilities: readonly string[]
+  /** Whether group 5 is mapped, as it always is for root. */
+  ttyGroup: boolean
+  /** Undefined: no filter. */
+  seccomp: SeccompProfile | undefined
+  /** Undefined: unconfined. */
+  apparmor: string | undefined
+  /** The devices asked for, or all of the host's for a privileged container. */
+  devices: readonly (LinuxDevice & { access?: string | undefined })[]
+}
+
+const OCI_VERSION = '1.2.0'
+
+/**
+ * The OCI runtime configuration of a container, with the `keelson` extension. Pure: the same input gives the same configuration.
+ *
+ * @throws `KEELSON_INVALID_OPTION`, `KEELSON_UNSUPPORTED`, `KEELSON_CGROUP_UNAVAILABLE`
+ */
+export function computeConfig(input: ConfigInput): OciConfig {
+  const { id, options, image, user, bundle, host } = input
+  const hostname = hostnameOf(id, options)
+  const capabilities = planCapabilities(
+    { add: options.capAdd, drop: options.capDrop, privileged: options.privileged },
+    input.capabilities,
+  )
+  const limits = planLimits(input)
+  return {
+    ociVersion: OCI_VERSION,
+    process: {
+      terminal: false,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+      args: commandLine(options, image.parameters),
+      env: environment(options.env, image.parameters, { hostname, home: user.home, tty: false }),
+      cwd: options.workdir ?? (image.parameters.WorkingDir || '/'),
+      capabilities,
+      rlimits: options.ulimits.map(({ name, soft, hard }) => ({
+        type: `RLIMIT_${name.toUpperCase()}`,
+        soft: unlimited(soft),
+        hard: unlimited(hard),
+      })),
+      noNewPrivileges: options.noNewPrivileges,
+      ...(input.apparmor !== undefined && { apparmorProfile: input.apparmor }),
+      ...(options.oomScoreAdj !== undefined && { oomScoreAdj: options.oomScoreAdj }),
+    },
+    root: { path: join(bundle, 'rootfs'), readonly: options.readonly },
+    ...(options.uts === 'private' && { hostname }),
+    ...(options.uts === 'private' &&
+      options.domainname !== undefined && { domainname: options.domainname }),
+    mounts: planMounts({
+      privileged: options.privileged,
+      rootless: host.rootless,
+      ttyGroup: input.ttyGroup,
+      ownNetwork: options.network !== 'host',
+      ownPid: options.pid === 'private',
+      ownIpc: options.ipc === 'private',
+      cgroups: limits.cgroups.v2 !== undefined || limits.cgroups.v1 !== undefined,
+      shmSize: options.shmSize,
+      etc: {
+        hosts: join(bundle, 'hosts'),
+        hostname: join(bundle, 'hostname'),
+        resolvConf: join(bundle, 'resolv.conf'),
+      },
+      mounts: options.mounts,
+    }),
+    ...(options.annotations !== undefined && { annotations: options.annotations }),
+    linux: {
+      namespaces: planNamespaces(options),
+      devices: [...(options.privileged ? [] : DEFAULT_DEVICES), ...input.devices.map(node)],
+      ...(Object.keys(options.sysctls).length > 0 && { sysctl: options.sysctls }),
+      resources: limits.resources,
+      ...(input.seccomp !== undefined && {
+        seccomp: resolveSeccomp(input.seccomp, {
+          capabilities: capabilities.bounding,
+          architecture: host.architecture,
+          kernel: host.kernel.version,
+        }),
+      }),
+      ...planMasks({ privileged: options.privileged }, host.thermalThrottle),
+    },
+    keelson: {
+      rootfs: input.rootfs.rootfs,
+      stdio: {
+        stdin: options.stdin === undefined ? 'null' : 'pipe',
+        stdout: 'pipe',
+        stderr: 'pipe',
+      },
+      init: options.init,
+      cgroups: limits.cgroups,
+      locks: input.rootfs.locks,
+      bundle,
+      remove: input.rootfs.remove,
+      loopback: options.network === 'none',
+      ulimitClamp: true,
+    },
+  }
+}
+
+/** The name a container has unless it shares the host's. */
+export function hostnameOf(id: string, options: Pick<NormalizedOptions, 'hostname'>): string {
+  return options.hostname ?? id.slice(0, 12)
+}
+
+function planLimits({ id, options, cgroups, devices }: ConfigInput) {
+  const asked = askedLimits(options)
+  const pids = hasController(cgroups, 'pids')
+  const resources = planResources(
+    options,
+    planDeviceRules({ privileged: options.privileged, devices }),
+    { pids, swap: cgroups.swapAccounting },
+  )
+  const limits = resources.pids !== undefined ? [...asked, 'pids' as const] : asked
+  return { resources, cgroups: planContainerCgroups(cgroups, id, limits) }
+}
+
+function hasController({ v2, v1 }: CgroupBase, name: string): boolean {
+  return v2?.controllers.includes(name) === true || name in v1
+}
+
+function planNamespaces(options: NormalizedOptions): OciLinux['namespaces'] {
+  return [
+    { type: 'mount' },
+    { type: 'cgroup' },
+    ...(options.network === 'host' ? [] : [{ type: 'network' }]),
+    ...(options.pid === 'host' ? [] : [{ type: 'pid' }]),
+    ...(options.ipc === 'host' ? [] : [{ type: 'ipc' }]),
+    ...(options.uts === 'host' ? [] : [{ type: 'uts' }]),
+  ]
+}
+
+/** Without the access, which is the device cgroup's. */
+function node({ access: _, ...device }: ConfigInput['devices'][number]): LinuxDevice {
+  return device
+}
+
+/** RLIM_INFINITY; the helper takes what is above 2^63 for it, as JavaScript's numbers cannot hold it. */
+function unlimited(limit: number): number {
+  return limit === -1 ? 2 ** 64 : limit
+}

@@ -1,0 +1,116 @@
+/** The one place where the helper's facts about a failed start become an error of the engine. */
+import { keelsonError, KeelsonError } from '../errors.ts'
+import { helperFailure } from '../runtime/launcher.ts'
+import type { HelperFailure } from '../runtime/protocol.ts'
+
+interface StartContext {
+  args: readonly string[]
+  env: readonly string[]
+}
+
+/** What to say of a container that could not be started. Errors that are not the helper's come back as they are. */
+export function startFailure(error: unknown, context: StartContext): unknown {
+  const failure = helperFailure(error)
+  if (failure === undefined || !KeelsonError.is(error)) return error
+  const init = { cause: error, step: failure.step, errno: failure.errno }
+  const [command = ''] = context.args
+  switch (failure.kind) {
+    case 'command-not-found':
+      return keelsonError(
+        'KEELSON_COMMAND_NOT_FOUND',
+        `The container has no program ${JSON.stringify(command)}.`,
+        { ...init, command, hint: notFoundHint(command, context.env) },
+      )
+    case 'command-not-executable':
+      return keelsonError(
+        'KEELSON_COMMAND_NOT_EXECUTABLE',
+        `The program ${JSON.stringify(command)} cannot be executed${because(failure)}.`,
+        {
+          ...init,
+          command,
+          hint: 'It must be a file with execute permission for this user, for this processor, whose interpreter is in the image.',
+        },
+      )
+    case 'mount-source-missing':
+      return keelsonError(
+        'KEELSON_MOUNT_FAILED',
+        `The source of a mount does not exist: ${failure.path ?? failure.detail ?? failure.step}.`,
+        {
+          ...init,
+          path: failure.path,
+          hint: 'Create it first, or give the mount { create: true }.',
+        },
+      )
+    case 'limit-unsupported':
+      return keelsonError(
+        'KEELSON_CGROUP_UNAVAILABLE',
+        `A limit cannot be applied on this host (${sentence(failure)}).`,
+        { ...init, hint: 'engine.doctor() says which limits this host has, and the remedy.' },
+      )
+    case 'device-missing':
+      return keelsonError(
+        'KEELSON_INVALID_OPTION',
+        `The host has no device ${failure.path ?? ''}.`,
+        { ...init, option: 'devices', hint: 'List those that exist.' },
+      )
+    case 'capability-missing':
+      return keelsonError(
+        'KEELSON_UNSUPPORTED',
+        `This process cannot give a container ${failure.detail ?? 'that capability'}.`,
+        { ...init, hint: 'It can only give what it has itself.' },
+      )
+    case 'out-of-memory':
+      return keelsonError(
+        'KEELSON_OUT_OF_MEMORY',
+        'The memory limit is too small for the program to start.',
+        { ...init, hint: 'Give more memory.' },
+      )
+    case 'cancelled':
+    case 'killed':
+      return keelsonError('KEELSON_ABORTED', 'The container was killed while it started.', init)
+    default:
+      return byErrno(failure, init)
+  }
+}
+
+function byErrno(failure: HelperFailure, init: object): KeelsonError {
+  const what = `The container could not be set up (${sentence(failure)}).`
+  switch (failure.errno) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return keelsonError('KEELSON_NO_SPACE', what, {
+        ...init,
+        hint: "Free space or inodes on the file system of the engine's root, or prune images.",
+      })
+    case 'EPERM':
+    case 'EACCES':
+      return keelsonError('KEELSON_PERMISSION', what, {
+        ...init,
+        hint: 'engine.doctor() says which rights are missing on this host.',
+      })
+    default: {
+      const code = failure.step.startsWith('mount')
+        ? 'KEELSON_MOUNT_FAILED'
+        : 'KEELSON_START_FAILED'
+      return keelsonError(code, what, {
+        ...init,
+        hint: 'engine.doctor() says what this host cannot do.',
+      })
+    }
+  }
+}
+
+function sentence({ step, path, errno, detail }: HelperFailure): string {
+  return [step, path, errno, detail].filter((part) => part !== undefined && part !== '').join(': ')
+}
+
+function because(failure: HelperFailure): string {
+  return failure.errno === undefined ? '' : ` (${failure.errno})`
+}
+
+function notFoundHint(command: string, env: readonly string[]): string {
+  if (command.includes('/'))
+    return 'Check the path, and that the interpreter the program names is in the image.'
+  const path = env.find((line) => line.startsWith('PATH='))?.slice('PATH='.length) ?? ''
+  return `It was looked for in ${path === '' ? 'no directory: PATH is empty' : path}.`
+}

@@ -1,0 +1,305 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import { KeelsonError, keelsonError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { ImageConfig } from '../oci/image-config.ts'
+import type { CgroupBase } from '../runtime/cgroup.ts'
+import type { HostFacts } from '../runtime/host.ts'
+import type { Launcher } from '../runtime/launcher.ts'
+import type { HelperEvent, ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
+import { ensureAppArmorProfile } from '../security/apparmor.ts'
+import { hostDevice, hostDevices } from '../security/host-devices.ts'
+import { loadSeccomp, type SeccompOption } from '../security/seccomp/load.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import { computeConfig, hostnameOf } from './config.ts'
+import { hostsFile, resolverFile } from './etc-files.ts'
+import { startFailure } from './failure.ts'
+import type { NormalizedOptions } from './normalize.ts'
+import type { OciConfig } from './oci-runtime.ts'
+import { Output } from './output.ts'
+import { runFailure, runResult, type Ending, type RunResult } from './result.ts'
+import { feed, openInput, openPipes, type Input } from './stdio.ts'
+import { findUser } from './user.ts'
+import type { UserDatabases } from './user-lookup.ts'
+
+/** What a run needs of its engine. */
+export interface RunContext {
+  launcher: Launcher
+  snapshotter: Snapshotter
+  users: UserDatabases
+  host: HostFacts
+  probe: ProbeResult
+  user: UserNamespacePlan | undefined
+  cgroups: CgroupBase
+  /** Directory of this engine's containers, on tmpfs. */
+  directory: string
+  warn(code: string, message: string): void
+  /** Told when what a container left is gone. */
+  removed(container: string): void
+}
+
+/** As much of an image as running it takes. */
+export interface RunnableImage {
+  digest: Digest
+  config: ImageConfig
+  chain: readonly Digest[]
+}
+
+/** A run that is under way: a promise of its result, and the streams meanwhile. */
+export interface RunningProcess extends Promise<RunResult> {
+  /** With `stdin: { pipe: true }`: write to the program; `end()` lets it read end of file. Otherwise `null`. */
+  readonly stdin: Writable | null
+  /** What the program writes. Once asked for it must be read, or the program waits. */
+  readonly stdout: Readable
+  readonly stderr: Readable
+}
+
+type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
+
+/** Creates, starts, waits for and removes one container. The options have been checked. */
+export function runContainer(
+  context: RunContext | Promise<RunContext>,
+  image: Promise<RunnableImage>,
+  options: NormalizedOptions,
+): RunningProcess {
+  const output = { collect: options.collect, limit: options.maxOutput }
+  const run: Run = {
+    id: randomBytes(32).toString('hex'),
+    options,
+    started: performance.now(),
+    input: openInput(options.stdin),
+    stdout: new Output(output),
+    stderr: new Output(output),
+  }
+  const promise = settle(run, context, image).finally(() => {
+    run.stdout.end()
+    run.stderr.end()
+  })
+  return Object.defineProperties(promise, {
+    stdin: { value: run.input.writable },
+    stdout: { get: () => run.stdout.stream },
+    stderr: { get: () => run.stderr.stream },
+  }) as RunningProcess
+}
+
+interface Run {
+  id: string
+  options: NormalizedOptions
+  started: number
+  input: Input
+  stdout: Output
+  stderr: Output
+}
+
+async function settle(
+  run: Run,
+  opening: RunContext | Promise<RunContext>,
+  image: Promise<RunnableImage>,
+): Promise<RunResult> {
+  const { options } = run
+  const [context, runnable] = await Promise.all([opening, image])
+  if (options.signal?.aborted) throw aborted(options.signal)
+  const config = await prepare(run, context, runnable)
+  const { exit, ending } = await execute(run, context, config)
+  const result = runResult(exit, {
+    timedOut: ending === 'timeout',
+    stdout: run.stdout.text(),
+    stderr: run.stderr.text(),
+    durationMs: performance.now() - run.started,
+  })
+  const failure = runFailure(result, {
+    ending,
+    command: config.process.args[0] ?? '',
+    timeout: options.timeout,
+    reason: options.signal?.reason,
+  })
+  // An abort is the caller's own doing, and too much output is no result.
+  const always = ending === 'abort' || ending === 'overflow'
+  if (failure !== undefined && (options.reject || always)) throw failure
+  return result
+}
+
+async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
+  const { id, options } = run
+  const parameters = image.config.config
+  const [database, seccomp, apparmor, devices] = await Promise.all([
+    context.users.of(image.chain),
+    loadSeccomp(options.seccomp as SeccompOption | undefined, { privileged: options.privileged }),
+    appArmor(context, options),
+    findDevices(options),
+  ])
+  const user = findUser(options.user ?? parameters.User ?? '', database)
+  const bundle = join(context.directory, id)
+  const input = {
+    id,
+    options,
+    image: { digest: image.digest, parameters },
+    user,
+    rootfs: { rootfs: [], remove: [], locks: [] },
+    bundle,
+    host: context.host,
+    cgroups: context.cgroups,
+    capabilities: context.probe.capabilities,
+    ttyGroup: isMapped(context.user?.gidMappings, 5),
+    seccomp,
+    apparmor,
+    devices,
+  }
+  // Whatever is wrong with the options shows here, before anything was made.
+  computeConfig(input)
+  try {
+    await writeBundle(bundle, run)
+    return computeConfig({ ...input, rootfs: await context.snapshotter.prepare(id, image.chain) })
+  } catch (error) {
+    await rm(bundle, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function writeBundle(bundle: string, { id, options }: Run) {
+  const hostname = options.uts === 'host' ? '' : hostnameOf(id, options)
+  await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 })
+  const resolver = await readFile('/etc/resolv.conf', 'utf8').catch(() => '')
+  const given = { servers: options.dns, search: options.dnsSearch, options: options.dnsOptions }
+  // Every user of the container reads these, and their owner in it is root.
+  await Promise.all([
+    writeFile(join(bundle, 'hosts'), hostsFile(hostname, options.extraHosts), { mode: 0o644 }),
+    writeFile(join(bundle, 'hostname'), `${hostname}\n`, { mode: 0o644 }),
+    writeFile(
+      join(bundle, 'resolv.conf'),
+      resolverFile(resolver, given, options.network === 'host'),
+      { mode: 0o644 },
+    ),
+  ])
+}
+
+/** From the request to the end of the program and of its output. */
+async function execute(
+  run: Run,
+  context: RunContext,
+  config: OciConfig,
+): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
+  const { id, options } = run
+  const { launcher } = context
+  let ending: Ending | undefined
+  const end = (why: Ending) => {
+    if (ending !== undefined) return
+    ending = why
+    // It may be gone already, or not there yet: then the launcher kills it as soon as it is.
+    launcher.request('kill', { container: id, all: true }).catch(() => {})
+  }
+  let exited: (event: ExitEvent) => void = () => {}
+  const exit = new Promise<ExitEvent>((resolve) => (exited = resolve))
+  const streams: Promise<unknown>[] = []
+  const unwatch = launcher.watch(id, (event) => {
+    switch (event.event) {
+      case 'stdio':
+        streams.push(...connect(run, context, event, () => end('overflow')))
+        break
+      case 'exit':
+        exited(event)
+        break
+      case 'removed':
+        unwatch()
+        for (const failure of event.errors) {
+          context.warn(
+            'container-left-behind',
+            `Container ${id}: ${failure.step} failed (${failure.errno ?? failure.detail}).`,
+          )
+        }
+        context.removed(id)
+        break
+    }
+  })
+  const abort = () => end('abort')
+  const timer =
+    options.timeout === undefined ? undefined : setTimeout(() => end('timeout'), options.timeout)
+  options.signal?.addEventListener('abort', abort, { once: true })
+  try {
+    const { warnings } = await launcher
+      .request('run', { container: id, config })
+      .catch((error: unknown) => {
+        unwatch()
+        throw startError(error, ending, run, config)
+      })
+    for (const warning of warnings) context.warn('container-start', warning)
+    const event = await Promise.race([exit, launcher.ended])
+    await Promise.all(streams)
+    return { exit: event, ending }
+  } finally {
+    clearTimeout(timer)
+    options.signal?.removeEventListener('abort', abort)
+  }
+}
+
+function connect(
+  run: Run,
+  context: RunContext,
+  event: Extract<HelperEvent, { event: 'stdio' }>,
+  onOverflow: () => void,
+): Promise<unknown>[] {
+  try {
+    const pipes = openPipes(event)
+    const work: Promise<unknown>[] = [
+      run.stdout.drain(pipes.stdout, onOverflow),
+      run.stderr.drain(pipes.stderr, onOverflow),
+    ]
+    // Not waited for: a stream that never ends must not outlive the program that reads it.
+    if (pipes.stdin !== undefined && run.input.source !== undefined) {
+      feed(run.input.source, pipes.stdin).catch(() => onOverflow())
+    }
+    return work
+  } finally {
+    context.launcher.notify('release', { container: run.id })
+  }
+}
+
+function startError(error: unknown, ending: Ending | undefined, run: Run, config: OciConfig) {
+  const { args, env } = config.process
+  const failure = startFailure(error, { args, env })
+  if (ending === 'abort' && run.options.signal !== undefined) return aborted(run.options.signal)
+  if (ending === 'timeout' && KeelsonError.is(failure)) {
+    return keelsonError(
+      'KEELSON_TIMEOUT',
+      `${args[0]} did not start within ${run.options.timeout} ms.`,
+      { cause: failure },
+    )
+  }
+  return failure
+}
+
+async function appArmor(context: RunContext, options: NormalizedOptions) {
+  if (options.apparmor === 'unconfined' || options.privileged) return undefined
+  if (options.apparmor !== undefined) return options.apparmor
+  const { profile, warning } = await ensureAppArmorProfile(context.host)
+  if (warning !== undefined) context.warn(warning.code, warning.message)
+  return profile
+}
+
+async function findDevices(options: NormalizedOptions) {
+  if (options.privileged) return await hostDevices()
+  return await Promise.all(
+    options.devices.map(async ({ path, target, access }) => {
+      const device = await hostDevice(path)
+      if (device !== undefined) return { ...device, path: target, access }
+      throw keelsonError('KEELSON_INVALID_OPTION', `The host has no device ${path}.`, {
+        option: 'devices',
+        hint: 'Name a character or block device of the host.',
+      })
+    }),
+  )
+}
+
+/** Root's namespace has every id. */
+function isMapped(mappings: UserNamespacePlan['gidMappings'] | undefined, id: number): boolean {
+  return (
+    mappings === undefined ||
+    mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
+  )
+}
+
+function aborted(signal: AbortSignal): KeelsonError {
+  return keelsonError('KEELSON_ABORTED', 'The run was aborted.', { cause: signal.reason })
+}

@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { normalizeRunOptions } from './container/normalize.ts'
+import type { RunOptions } from './container/options.ts'
+import { runContainer, type RunContext, type RunningProcess } from './container/run.ts'
+import { openEngineDirectory } from './container/sweep.ts'
+import { UserDatabases } from './container/user-lookup.ts'
+import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
+import { engineInfo, type EngineInfo } from './engine-info.ts'
+import { keelsonError } from './errors.ts'
+import { Images } from './image/images.ts'
+import { Image } from './image/image.ts'
+import { RegistryClient } from './registry/client.ts'
+import { openCgroupBase } from './runtime/cgroup-base.ts'
+import { diagnose, type Diagnosis } from './runtime/doctor.ts'
+import { readHostFacts, type HostFacts } from './runtime/host.ts'
+import { Launcher } from './runtime/launcher.ts'
+import type { ProbeResult } from './runtime/protocol.ts'
+import { planUserNamespace } from './runtime/subids.ts'
+import { parserInstalled } from './security/apparmor.ts'
+import { openSnapshotter } from './snapshot/select.ts'
+import { ContentStore } from './store/content.ts'
+import { VERSION } from './util/version.ts'
+
+/** What an open engine consists of; newest last, closed in the reverse order. */
+interface Parts {
+  images: Images
+  context: RunContext
+  probe: ProbeResult
+  host: HostFacts
+  snapshotter: 'overlay' | 'copy'
+  root: string
+  runRoot: string
+  /** Newest last. */
+  closing: AsyncDisposable[]
+}
+
+/**
+ * A container engine inside this process. Containers that it runs are bound to it: they end when it is closed, and when this process ends,
+ * however it ends.
+ *
+ * @example
+ * ```ts
+ * import { Engine } from 'keelson'
+ *
+ * await using engine = await Engine.open()
+ * const { stdout } = await engine.run('docker.io/library/alpine:3.22', ['echo', 'hello'])
+ * ```
+ */
+export class Engine implements AsyncDisposable {
+  readonly #parts: Parts
+  readonly #running = new Set<Promise<unknown>>()
+  #closed: Promise<void> | undefined
+
+  private constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Opens an engine: finds and starts the helper, and repairs what engines that were killed have left behind.
+   *
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_HELPER_NOT_FOUND`, `KEELSON_HELPER_VERSION`, `KEELSON_HELPER_FAILED` (as where user
+   *   namespaces are forbidden), `KEELSON_PERMISSION`, `KEELSON_UNSUPPORTED`
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    const caller = { uid: process.geteuid?.() ?? 0, home: homedir(), environment: process.env }
+    const resolved = resolveEngineOptions(options, caller)
+    const { root, runRoot } = resolved
+    const host = await readHostFacts()
+    await makeDirectories(root, runRoot)
+    const closing: AsyncDisposable[] = []
+    const own = <T extends AsyncDisposable>(part: T): T => {
+      closing.push(part)
+      return part
+    }
+    try {
+      const user = host.rootless ? planUserNamespace(host) : undefined
+      const launcher = await Launcher.start({ user })
+      own({ [Symbol.asyncDispose]: () => launcher.close() })
+      const probe = await launcher.request('probe', { directory: root })
+      const engine = randomBytes(8).toString('hex')
+      const { base: cgroups } = await openCgroupBase(host, { engine, pid: launcher.pid })
+      const directory = own(await openEngineDirectory(launcher, runRoot, { engine, cgroups }))
+      const snapshotter = own(
+        await openSnapshotter({
+          root,
+          helper: launcher,
+          driver: resolved.snapshotter,
+          probe,
+          rootless: host.rootless,
+          owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
+        }),
+      )
+      const store = await ContentStore.open(root, launcher)
+      const registry = own(new RegistryClient({ registries: resolved.registries }))
+      const context: RunContext = {
+        launcher,
+        snapshotter,
+        users: new UserDatabases(launcher, snapshotter),
+        host,
+        probe,
+        user,
+        cgroups,
+        directory: directory.path,
+        warn: (code, message) => resolved.onWarning({ code, message }),
+      }
+      const images = new Images({ store, snapshotter, registry, helper: launcher })
+      return new Engine({
+        images,
+        context,
+        probe,
+        host,
+        snapshotter: snapshotter.name,
+        root,
+        runRoot,
+        closing,
+      })
+    } catch (error) {
+      await dispose(closing)
+      throw error
+    }
+  }
+
+  /** The images of this engine's root. */
+  get images(): Images {
+    return this.#parts.images
+  }
+
+  /**
+   * Runs one container to its end: created, started, waited for, removed. Like execa's: a program that does not end with 0 rejects with an
+   * error of the result's shape, unless `reject: false`.
+   *
+   * @param image an image, or the name of one, which is pulled when it is missing
+   * @param command replaces the image's; a string is one word, not a shell's line
+   * @throws `KEELSON_INVALID_OPTION`, what {@link Images.pull} throws, `KEELSON_USER_NOT_FOUND`, `KEELSON_COMMAND_NOT_FOUND`,
+   *   `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_MOUNT_FAILED`, `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_START_FAILED`, and when the
+   *   program ran: `KEELSON_EXIT_NONZERO`, `KEELSON_KILLED`, `KEELSON_OUT_OF_MEMORY`, `KEELSON_MAX_OUTPUT`, `KEELSON_TIMEOUT`,
+   *   `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const result = await engine.run('docker.io/library/python:3.13', ['python', '-'], {
+   *   stdin: 'print(6 * 7)',
+   *   memory: '256m',
+   *   timeout: '10s',
+   *   reject: false,
+   * })
+   * console.log(result.stdout, result.exitCode)
+   * ```
+   */
+  run(
+    image: string | Image,
+    command?: string | readonly string[],
+    options: RunOptions = {},
+  ): RunningProcess {
+    const { context } = this.#parts
+    const opened = this.#open()
+    const normalized = opened.then(() => normalizeRunOptions(command, options))
+    const resolved = normalized.then(() => this.#image(image, options))
+    const running = runContainer(context, resolved, normalized, options)
+    const settled = running.catch(() => {})
+    this.#running.add(settled)
+    void settled.then(() => this.#running.delete(settled))
+    return running
+  }
+
+  /** What this engine is and what it runs on. */
+  async info(): Promise<EngineInfo> {
+    const { host, probe, context, snapshotter, root, runRoot } = this.#parts
+    return engineInfo({ host, probe, cgroups: context.cgroups, snapshotter, root, runRoot })
+  }
+
+  /** Versions of the package and of the running helper. */
+  version(): { keelson: string; helper: string } {
+    return { keelson: VERSION, helper: this.#parts.context.launcher.version }
+  }
+
+  /** What this host cannot do, and the remedy; what it can, too, with `ok: true`. */
+  async doctor(): Promise<Diagnosis[]> {
+    const { host, probe, context } = this.#parts
+    return diagnose(host, probe, context.cgroups, await parserInstalled())
+  }
+
+  /** Ends every container of this engine and removes what it left. A second call waits for the first. */
+  async close(): Promise<void> {
+    this.#closed ??= dispose(this.#parts.closing)
+    await this.#closed
+    await Promise.all(this.#running)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #open(): Promise<void> {
+    if (this.#closed !== undefined) {
+      throw keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
+    }
+  }
+
+  async #image(image: string | Image, { platform, pull, signal }: RunOptions): Promise<Image> {
+    if (image instanceof Image) return image
+    return await this.images.pull(image, {
+      ...(platform !== undefined && { platform }),
+      ...(pull !== undefined && { policy: pull }),
+      ...(signal !== undefined && { signal }),
+    })
+  }
+}
+
+async function makeDirectories(root: string, runRoot: string): Promise<void> {
+  for (const path of [root, runRoot]) {
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 })
+    } catch (cause) {
+      throw keelsonError('KEELSON_PERMISSION', `The directory ${path} cannot be made.`, {
+        cause,
+        path,
+        hint: 'Pass `root` and `runRoot` where this user may write.',
+      })
+    }
+  }
+}
+
+/** Newest first, to the end, whatever fails. */
+async function dispose(parts: AsyncDisposable[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const part of parts.splice(0).reverse()) {
+    try {
+      await part[Symbol.asyncDispose]()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, 'Closing the engine failed in part.')
+}
