@@ -8,7 +8,7 @@ import { Registry } from 'keelson/registry'
 const root = await mkdtemp(join(tmpdir(), 'keelson-example-'))
 try {
   await using maker = await Engine.open({ root, runRoot: join(root, 'run') })
-  await maker.images.fromHost(['cat'], { tags: ['localhost/tools:1'] })
+  await maker.images.fromHost(['cat'], {}, { reference: 'localhost/tools:1' })
 
   await using registry = await Registry.listen({ layout: join(root, 'content') })
   await using engine = await Engine.open()

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { normalizeRunOptions } from './container/normalize.ts'
 import type { RunOptions } from './container/options.ts'
-import { runContainer, type RunContext, type RunningProcess } from './container/run.ts'
+import { failedRun, runContainer, type RunContext, type RunningProcess } from './container/run.ts'
 import { openEngineDirectory } from './container/sweep.ts'
 import { UserDatabases } from './container/user-lookup.ts'
 import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
@@ -18,12 +18,12 @@ import { readHostFacts, type HostFacts } from './runtime/host.ts'
 import { Launcher } from './runtime/launcher.ts'
 import type { ProbeResult } from './runtime/protocol.ts'
 import { planUserNamespace } from './runtime/subids.ts'
-import { parserInstalled } from './security/apparmor.ts'
+import { appArmorParserInstalled } from './security/apparmor.ts'
 import { openSnapshotter } from './snapshot/select.ts'
 import { ContentStore } from './store/content.ts'
 import { VERSION } from './util/version.ts'
 
-/** What an open engine consists of; newest last, closed in the reverse order. */
+/** What an open engine consists of. */
 interface Parts {
   images: Images
   context: RunContext
@@ -32,6 +32,7 @@ interface Parts {
   snapshotter: 'overlay' | 'copy'
   root: string
   runRoot: string
+  close: AbortController
   /** Newest last. */
   closing: AsyncDisposable[]
 }
@@ -50,7 +51,6 @@ interface Parts {
  */
 export class Engine implements AsyncDisposable {
   readonly #parts: Parts
-  readonly #running = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
   private constructor(parts: Parts) {
@@ -69,6 +69,7 @@ export class Engine implements AsyncDisposable {
     const { root, runRoot } = resolved
     const host = await readHostFacts()
     await makeDirectories(root, runRoot)
+    const close = new AbortController()
     const closing: AsyncDisposable[] = []
     const own = <T extends AsyncDisposable>(part: T): T => {
       closing.push(part)
@@ -104,6 +105,8 @@ export class Engine implements AsyncDisposable {
         cgroups,
         directory: directory.path,
         warn: (code, message) => resolved.onWarning({ code, message }),
+        closing: close.signal,
+        removing: new Set(),
       }
       const images = new Images({ store, snapshotter, registry, helper: launcher })
       return new Engine({
@@ -114,6 +117,7 @@ export class Engine implements AsyncDisposable {
         snapshotter: snapshotter.name,
         root,
         runRoot,
+        close,
         closing,
       })
     } catch (error) {
@@ -157,15 +161,13 @@ export class Engine implements AsyncDisposable {
     command?: string | readonly string[],
     options: RunOptions = {},
   ): RunningProcess {
-    const { context } = this.#parts
-    const opened = this.#open()
-    const normalized = opened.then(() => normalizeRunOptions(command, options))
-    const resolved = normalized.then(() => this.#image(image, options))
-    const running = runContainer(context, resolved, normalized, options)
-    const settled = running.catch(() => {})
-    this.#running.add(settled)
-    void settled.then(() => this.#running.delete(settled))
-    return running
+    try {
+      this.#mustBeOpen()
+      const normalized = normalizeRunOptions(command, options)
+      return runContainer(this.#parts.context, this.#image(image, options), normalized)
+    } catch (error) {
+      return failedRun(error)
+    }
   }
 
   /** What this engine is and what it runs on. */
@@ -182,21 +184,27 @@ export class Engine implements AsyncDisposable {
   /** What this host cannot do, and the remedy; what it can, too, with `ok: true`. */
   async doctor(): Promise<Diagnosis[]> {
     const { host, probe, context } = this.#parts
-    return diagnose(host, probe, context.cgroups, await parserInstalled())
+    return diagnose(host, probe, context.cgroups, await appArmorParserInstalled())
   }
 
   /** Ends every container of this engine and removes what it left. A second call waits for the first. */
   async close(): Promise<void> {
-    this.#closed ??= dispose(this.#parts.closing)
+    this.#closed ??= this.#close()
     await this.#closed
-    await Promise.all(this.#running)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  async #open(): Promise<void> {
+  async #close(): Promise<void> {
+    const { context, closing, close } = this.#parts
+    close.abort()
+    await Promise.all(context.removing)
+    await dispose(closing)
+  }
+
+  #mustBeOpen(): void {
     if (this.#closed !== undefined) {
       throw keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
     }

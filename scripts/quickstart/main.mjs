@@ -9,9 +9,9 @@ import { bold, dim, quote, step } from './steps.mjs'
 const PROGRAMS = ['sh', 'id', 'ls', 'cat', 'hostname', 'uname', 'true']
 const LOOK_AROUND = `
 echo "hello from pid $$ on $(hostname), as $(id -un)"
-echo "root directory: $(ls / | tr '\\n' ' ')"
-echo "capabilities:  $(cat /proc/self/status | while read k v; do [ "$k" = CapEff: ] && echo $v; done)"
-echo "network:       $(ls /sys/class/net | tr '\\n' ' ')"
+echo "root directory: $(echo /*)"
+while read -r name value; do [ "$name" = CapEff: ] && echo "capabilities:   $value"; done < /proc/self/status
+echo "network:        $(echo /sys/class/net/*)"
 `
 
 /** The main job on an image made here: assemble, serve, pull back, run. */
@@ -24,7 +24,11 @@ export async function embedded() {
     const maker = owned.own(await open(join(place, 'maker')))
     await host(maker)
     await step(`assemble an image from this host's own ${PROGRAMS.join(', ')}`, async (note) => {
-      const image = await maker.images.fromHost(PROGRAMS, { tags: ['localhost/quickstart:1'] })
+      const image = await maker.images.fromHost(
+        PROGRAMS,
+        {},
+        { reference: 'localhost/quickstart:1' },
+      )
       note(
         `${megabytes(image.size)} in ${image.chain.length} layer, ${image.digest.slice(0, 19)}…`,
         true,

@@ -20,7 +20,7 @@ export interface RunResult {
 }
 
 /** Why a run was ended from outside. */
-export type Ending = 'timeout' | 'abort' | 'overflow'
+export type Ending = 'timeout' | 'abort' | 'overflow' | 'close'
 
 type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
 
@@ -65,6 +65,8 @@ export function runFailure(
         undefined,
         context.reason,
       )
+    case 'close':
+      return fail('KEELSON_CLOSED', `The engine was closed while ${command} ran.`)
     case 'overflow':
       return fail(
         'KEELSON_MAX_OUTPUT',

@@ -36,8 +36,10 @@ export interface RunContext {
   /** Directory of this engine's containers, on tmpfs. */
   directory: string
   warn(code: string, message: string): void
-  /** Told when what a container left is gone. */
-  removed(container: string): void
+  /** Fires when the engine closes: everything that runs is killed then. */
+  closing: AbortSignal
+  /** What is still being removed; the engine waits for it when it closes. */
+  removing: Set<Promise<void>>
 }
 
 /** As much of an image as running it takes. */
@@ -60,7 +62,7 @@ type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
 
 /** Creates, starts, waits for and removes one container. The options have been checked. */
 export function runContainer(
-  context: RunContext | Promise<RunContext>,
+  context: RunContext,
   image: Promise<RunnableImage>,
   options: NormalizedOptions,
 ): RunningProcess {
@@ -77,10 +79,28 @@ export function runContainer(
     run.stdout.end()
     run.stderr.end()
   })
+  return withStreams(promise, run)
+}
+
+/** A run that ended before it began. */
+export function failedRun(error: unknown): RunningProcess {
+  const none = new Output({ collect: false, limit: 0 })
+  none.end()
+  return withStreams(Promise.reject(error), {
+    input: openInput(undefined),
+    stdout: none,
+    stderr: none,
+  })
+}
+
+function withStreams(
+  promise: Promise<RunResult>,
+  { input, stdout, stderr }: Pick<Run, 'input' | 'stdout' | 'stderr'>,
+): RunningProcess {
   return Object.defineProperties(promise, {
-    stdin: { value: run.input.writable },
-    stdout: { get: () => run.stdout.stream },
-    stderr: { get: () => run.stderr.stream },
+    stdin: { value: input.writable },
+    stdout: { get: () => stdout.stream },
+    stderr: { get: () => stderr.stream },
   }) as RunningProcess
 }
 
@@ -95,11 +115,11 @@ interface Run {
 
 async function settle(
   run: Run,
-  opening: RunContext | Promise<RunContext>,
+  context: RunContext,
   image: Promise<RunnableImage>,
 ): Promise<RunResult> {
   const { options } = run
-  const [context, runnable] = await Promise.all([opening, image])
+  const runnable = await image
   if (options.signal?.aborted) throw aborted(options.signal)
   const config = await prepare(run, context, runnable)
   const { exit, ending } = await execute(run, context, config)
@@ -115,8 +135,8 @@ async function settle(
     timeout: options.timeout,
     reason: options.signal?.reason,
   })
-  // An abort is the caller's own doing, and too much output is no result.
-  const always = ending === 'abort' || ending === 'overflow'
+  // An abort or close is the caller's own doing, and too much output is no result.
+  const always = ending !== undefined && ending !== 'timeout'
   if (failure !== undefined && (options.reject || always)) throw failure
   return result
 }
@@ -190,6 +210,14 @@ async function execute(
     // It may be gone already, or not there yet: then the launcher kills it as soon as it is.
     launcher.request('kill', { container: id, all: true }).catch(() => {})
   }
+  let gone: () => void = () => {}
+  const removing = new Promise<void>((resolve) => (gone = resolve))
+  context.removing.add(removing)
+  const forget = () => {
+    unwatch()
+    context.removing.delete(removing)
+    gone()
+  }
   let exited: (event: ExitEvent) => void = () => {}
   const exit = new Promise<ExitEvent>((resolve) => (exited = resolve))
   const streams: Promise<unknown>[] = []
@@ -202,26 +230,28 @@ async function execute(
         exited(event)
         break
       case 'removed':
-        unwatch()
+        forget()
         for (const failure of event.errors) {
           context.warn(
             'container-left-behind',
             `Container ${id}: ${failure.step} failed (${failure.errno ?? failure.detail}).`,
           )
         }
-        context.removed(id)
         break
     }
   })
   const abort = () => end('abort')
+  const close = () => end('close')
   const timer =
     options.timeout === undefined ? undefined : setTimeout(() => end('timeout'), options.timeout)
   options.signal?.addEventListener('abort', abort, { once: true })
+  context.closing.addEventListener('abort', close, { once: true })
+  launcher.ended.catch(forget)
   try {
     const { warnings } = await launcher
       .request('run', { container: id, config })
       .catch((error: unknown) => {
-        unwatch()
+        forget()
         throw startError(error, ending, run, config)
       })
     for (const warning of warnings) context.warn('container-start', warning)
@@ -231,6 +261,7 @@ async function execute(
   } finally {
     clearTimeout(timer)
     options.signal?.removeEventListener('abort', abort)
+    context.closing.removeEventListener('abort', close)
   }
 }
 

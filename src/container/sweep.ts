@@ -34,7 +34,10 @@ export async function openEngineDirectory(
     await mkdir(path, { mode: 0o700 })
     own = await acquireLock(helper, join(path, LOCK), 'exclusive')
     const { v2, v1 } = options.cgroups
-    await writeFile(join(path, CGROUPS), JSON.stringify([v2?.directory, ...Object.values(v1)].filter(Boolean)))
+    await writeFile(
+      join(path, CGROUPS),
+      JSON.stringify([v2?.directory, ...Object.values(v1)].filter(Boolean)),
+    )
   }
   return {
     path,

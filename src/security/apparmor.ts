@@ -35,6 +35,11 @@ export async function ensureAppArmorProfile(host: { apparmor: boolean }): Promis
   return loading
 }
 
+/** Whether profiles can be loaded on this host. */
+export async function appArmorParserInstalled(): Promise<boolean> {
+  return (await firstExisting(PARSERS)) !== undefined
+}
+
 async function isLoaded(): Promise<boolean> {
   const loaded = await readFile(LOADED, 'utf8').catch(() => '')
   return loaded.split('\n').some((line) => line.startsWith(`${APPARMOR_PROFILE} (`))
