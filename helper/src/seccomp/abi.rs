@@ -11,10 +11,11 @@ pub enum Architecture {
 
 impl Architecture {
     /// Of this executable.
-    #[cfg(target_arch = "x86_64")]
-    pub const NATIVE: Architecture = Architecture::X86_64;
-    #[cfg(target_arch = "aarch64")]
-    pub const NATIVE: Architecture = Architecture::Aarch64;
+    pub const NATIVE: Architecture = if cfg!(target_arch = "aarch64") {
+        Architecture::Aarch64
+    } else {
+        Architecture::X86_64
+    };
 
     /// Every ABI that the kernel of such a machine may report.
     pub fn abis(self) -> &'static [Abi] {

@@ -105,7 +105,9 @@ fn the_program_is_small() {
 fn docker_default(native: Architecture, capabilities: &[&str]) -> Seccomp {
     let file = "shared/spec/moby-seccomp-default.json";
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let path = above.map(|directory| directory.join(file)).find(|path| path.exists());
+    let path = above
+        .map(|directory| directory.join(file))
+        .find(|path| path.exists());
     let text = std::fs::read(path.unwrap_or_else(|| panic!("there is no {file} above"))).unwrap();
     let profile: Value = serde_json::from_slice(&text).unwrap();
     let (name, arch) = match native {
