@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { digestAlgorithm, digestOf, parseDigest, type Digest } from '../oci/digest.ts'
@@ -129,6 +130,8 @@ export class RegistryClient {
       )
     }
     throwIfAborted(signal, `downloading ${digest}`)
+    // All layers of an image may listen to one signal: no leak, and no reason for Node to warn of one.
+    if (signal !== undefined) setMaxListeners(0, signal)
     const endpoints = this.#endpoints(reference, options)
     for (const endpoint of endpoints) {
       const auth = endpoint.mirror ? undefined : options.auth

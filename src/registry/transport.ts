@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import { homedir } from 'node:os'
 import type { Readable } from 'node:stream'
@@ -54,6 +55,8 @@ export class Transport {
 
   constructor(settings: TransportSettings) {
     this.#settings = settings
+    // One listener for each request under way: no leak, whatever their number.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   /**
