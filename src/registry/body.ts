@@ -7,6 +7,8 @@ import type { Answer } from './transport.ts'
 export interface Reading {
   /** Milliseconds to wait for a byte. */
   stall: number
+  /** Milliseconds for all of it: against documents that come drop by drop. */
+  total?: number
   signal: AbortSignal | undefined
 }
 
@@ -17,19 +19,23 @@ export interface Reading {
 export async function* chunksOf(answer: Answer, reading: Reading): AsyncGenerator<Uint8Array> {
   const { body } = answer
   const iterator: AsyncIterator<unknown> = body[Symbol.asyncIterator]()
-  let stalled = false
-  const onStall = () => {
-    stalled = true
-    body.destroy(new Error('stalled'))
+  let late: number | undefined
+  const giveUp = (after: number) => () => {
+    late = after
+    body.destroy(new Error('too slow'))
   }
+  const deadline =
+    reading.total === undefined ? undefined : setTimeout(giveUp(reading.total), reading.total)
   try {
     for (;;) {
-      const timer = setTimeout(onStall, reading.stall)
+      const timer = setTimeout(giveUp(reading.stall), reading.stall)
       let next: IteratorResult<unknown>
       try {
         next = await iterator.next()
       } catch (error) {
-        throw stalled ? stallFailure(answer, reading.stall) : readFailure(error, answer, reading)
+        throw late === undefined
+          ? readFailure(error, answer, reading)
+          : lateFailure(answer, late, late === reading.stall)
       } finally {
         clearTimeout(timer)
       }
@@ -37,9 +43,17 @@ export async function* chunksOf(answer: Answer, reading: Reading): AsyncGenerato
       if (next.value instanceof Uint8Array) yield next.value
     }
   } finally {
+    clearTimeout(deadline)
     body.destroy()
   }
 }
+
+/** Reads what nobody wants, if it is short, so that its connection can be used again. */
+export async function discard(answer: Answer, signal: AbortSignal | undefined): Promise<void> {
+  await readExplanation(answer, { stall: DISCARD_TIME, total: DISCARD_TIME, signal })
+}
+
+const DISCARD_TIME = 1000
 
 /** The whole body, refused as soon as it is known to be longer than `limit`. */
 export async function readBody(answer: Answer, limit: number, reading: Reading): Promise<Buffer> {
@@ -94,11 +108,12 @@ export function cutFailure(answer: Answer): KeelsonError {
   )
 }
 
-function stallFailure(answer: Answer, stall: number): KeelsonError {
+/** One silence may pass; a whole document that came too slowly will do so again. */
+function lateFailure(answer: Answer, after: number, transient: boolean): KeelsonError {
   return keelsonError(
     'KEELSON_REGISTRY_UNREACHABLE',
-    `The registry ${answer.url.host} sent nothing for ${stall} ms.`,
-    { hint: 'Check the network.', registry: answer.url.host, timeout: stall, transient: true },
+    `The registry ${answer.url.host} did not send its answer within ${after} ms.`,
+    { hint: 'Check the network.', registry: answer.url.host, timeout: after, transient },
   )
 }
 

@@ -190,7 +190,7 @@ export class RegistryClient {
       auth,
       signal,
     })
-    const reading = this.#reading(signal)
+    const reading = { ...this.#reading(signal), total: this.#timeouts.stall * 4 }
     if (answer.status !== 200) {
       throw statusFailure(answer, await readExplanation(answer, reading), {
         kind: 'manifest',

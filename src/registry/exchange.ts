@@ -1,4 +1,5 @@
 import type { Access, Authorizer } from './auth.ts'
+import { discard } from './body.ts'
 import { sendFollowing } from './follow.ts'
 import type { Endpoint } from './hosts.ts'
 import type { RegistryAuth } from './options.ts'
@@ -47,7 +48,7 @@ export class Exchanger {
     const header = answer.headers['www-authenticate']
     const authorization = await this.#authorizer.answer(header, known, access)
     if (authorization === undefined) return answer
-    answer.body.destroy()
+    await discard(answer, signal)
     return await send(authorization)
   }
 }

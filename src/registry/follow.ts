@@ -1,3 +1,4 @@
+import { discard } from './body.ts'
 import { isRedirect, redirectTarget } from './redirect.ts'
 import type { Answer, Request, Transport } from './transport.ts'
 
@@ -12,7 +13,7 @@ export async function sendFollowing(transport: Transport, request: Request): Pro
   for (;;) {
     const answer = await transport.send({ ...request, url, headers })
     if (request.method === 'POST' || !isRedirect(answer.status)) return answer
-    answer.body.destroy()
+    await discard(answer, request.signal)
     const next = redirectTarget(passed, answer.headers.location)
     if (next.origin !== url.origin) headers = withoutAuthorization(headers)
     passed.push(next)

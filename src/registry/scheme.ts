@@ -1,4 +1,5 @@
 import { unlessAborted } from '../util/abort.ts'
+import { discard } from './body.ts'
 import { isConnectionError } from './failure.ts'
 import type { Endpoint, Scheme } from './hosts.ts'
 import type { Transport } from './transport.ts'
@@ -33,7 +34,7 @@ export class Schemes {
       try {
         const url = new URL(`${scheme}://${endpoint.host}/v2/`)
         const answer = await this.#transport.send({ url, headers: {} })
-        answer.body.destroy()
+        await discard(answer, undefined)
         return scheme
       } catch (error) {
         if (!isConnectionError(error)) throw error

@@ -37,7 +37,7 @@ export async function fetchToken(
       ? getRequest(wanted)
       : postRequest(wanted, wanted.refreshToken)
   const answer = await sendFollowing(transport, request)
-  const reading = { stall, signal: undefined }
+  const reading = { stall, total: stall * 4, signal: undefined }
   if (answer.status !== 200) {
     throw statusFailure(answer, await readExplanation(answer, reading), {
       kind: 'token',

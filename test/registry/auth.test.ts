@@ -212,6 +212,20 @@ describe('a Bearer challenge', () => {
     ).toHaveLength(1)
   })
 
+  test('and all that follows share one connection', async () => {
+    const tokens = await tokenServer(mints(() => ({ token: 't1' })))
+    const registry = await guarded(bearer(tokens.host), (sent) => sent === 'Bearer t1')
+    const client = openClient({
+      registries: { 'far.example': { mirrors: [`http://${registry.host}`] } },
+    })
+    const reference = parseReference('far.example/a')
+    await client.manifest(reference)
+    await client.manifest(reference)
+    await collect(client.blob(reference, CONFIG))
+    expect(registry.requests).toHaveLength(4)
+    expect(registry.connections).toBe(1)
+  })
+
   test('that no token satisfies is not tried for ever', async () => {
     const tokens = await tokenServer(mints((_, count) => ({ token: `t${count}` })))
     const registry = await guarded(bearer(tokens.host), () => false)
@@ -320,15 +334,15 @@ describe('a token server', () => {
   )
 })
 
-describe('credentials stay with their host', () => {
-  const redirecting = (where: () => string, accepts = basic('ann:pa:ss')) =>
-    serve((request, answer) => {
-      if (request.url === '/v2/') answer.end('{}')
-      else if (request.headers.authorization !== accepts)
-        answer.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
-      else answer.writeHead(307, { location: where() }).end()
-    })
+const redirecting = (where: () => string, accepts = basic('ann:pa:ss')) =>
+  serve((request, answer) => {
+    if (request.url === '/v2/') answer.end('{}')
+    else if (request.headers.authorization !== accepts)
+      answer.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+    else answer.writeHead(307, { location: where() }).end()
+  })
 
+describe('credentials stay with their host', () => {
   test('when a blob is redirected to another host', async () => {
     const storage = await serve((_, answer) => answer.end('{}'))
     const registry = await redirecting(() => `http://${storage.host}/signed?key=1`)

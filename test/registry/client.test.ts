@@ -242,6 +242,18 @@ describe('a registry that says no', () => {
     })
   })
 
+  test('and drips its manifest is given up', async () => {
+    const registry = await registryThat((answer) => {
+      const timer = setInterval(() => answer.write(' '), 10)
+      answer.once('close', () => clearInterval(timer))
+    })
+    const client = openClient({ timeouts: { stall: 50 } })
+    await expect(client.manifest(parseReference(`${registry.host}/a`))).rejects.toMatchObject({
+      code: 'KEELSON_REGISTRY_UNREACHABLE',
+      timeout: 200,
+    })
+  })
+
   test('that does not speak HTTP, or not at all, is named', async () => {
     const { host, stop } = await rawServer((socket) => socket.end('SSH-2.0-x\r\n'))
     await expect(ask(host)).rejects.toMatchObject({ code: 'KEELSON_REGISTRY_PROTOCOL' })

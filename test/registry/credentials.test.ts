@@ -109,9 +109,10 @@ describe('auths', () => {
   })
 })
 
+const config = (name: string) =>
+  JSON.stringify({ auths: { 'r.x': { auth: encode(`${name}:pw`) } } })
+
 test('sources are asked in order', async () => {
-  const config = (name: string) =>
-    JSON.stringify({ auths: { 'r.x': { auth: encode(`${name}:pw`) } } })
   const files = {
     'auth-file': config('registry-auth-file'),
     'docker/config.json': config('docker-config'),
@@ -145,8 +146,9 @@ test('sources are asked in order', async () => {
   expect(await user(() => ({}), noDocker)).toBe('user')
 })
 
+const script = (body: string) => ({ 'bin/docker-credential-test': `#!/bin/sh\n${body}\n` })
+
 describe('a credential helper', () => {
-  const script = (body: string) => ({ 'bin/docker-credential-test': `#!/bin/sh\n${body}\n` })
   const answering = script(
     '[ "$1" = get ] || exit 3; server=$(cat); printf \'{"ServerURL":"%s","Username":"%s","Secret":"pw"}\' "$server" "$server"',
   )

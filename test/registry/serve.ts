@@ -10,6 +10,8 @@ export interface Served {
   /** `METHOD path` of every request, in order. */
   requests: string[]
   headers: http.IncomingHttpHeaders[]
+  /** How many were made. */
+  connections: number
 }
 
 interface ServeOptions {
@@ -30,6 +32,7 @@ export async function serve(
   const server = tls === undefined ? http.createServer(listener) : https.createServer(tls, listener)
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => {
+    served.connections++
     sockets.add(socket)
     socket.on('error', () => {})
     socket.once('close', () => sockets.delete(socket))
@@ -38,7 +41,7 @@ export async function serve(
   server.listen(0, address)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const served: Served = { host: `${address}:${port}`, requests: [], headers: [] }
+  const served: Served = { host: `${address}:${port}`, requests: [], headers: [], connections: 0 }
   onTestFinished(async () => {
     for (const socket of sockets) socket.destroy()
     server.close()
