@@ -1,6 +1,6 @@
 /**
- * `npm run test:vm`: the integration tests in a guest like the users' machines. `-- --all` runs every test with every Node and
- * user; by default a core set runs. `-- FILE...` runs the test files whose path contains one of the words.
+ * `npm run test:vm`: the integration tests in a guest like the users' machines, as root and as an ordinary user. `-- --all` runs
+ * them with every Node as well; `-- WORD...` only the files whose path contains one of the words.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

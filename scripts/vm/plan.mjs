@@ -3,45 +3,37 @@ import { readdirSync } from 'node:fs'
 import { root } from '../lib/process.mjs'
 import { PAYLOAD, USER } from './recipe.mjs'
 
-/** Emulation is some twenty times slower than the processor: the core set is what depends on the kind of machine. */
-const CORE = ['guest']
+/** Tests of the checkout and of its compilers: they would say the same in the guest, after a long time. */
+const NOT_IN_GUEST = ['package', 'arm64']
 
-/** Tests of the checkout, or of the host's own tools: their answers would be the same in the guest. */
-const NOT_IN_GUEST = ['package']
+/** Tests that any user can run and that look at that user's own session. The others need root, and make ordinary users. */
+const ANY_USER = ['session']
 
-const DEBIAN_NODE = '/usr/bin/node'
-const NEWER_NODE = `${PAYLOAD}/node`
+const DEBIAN_NODE = { title: "Debian's Node", path: '/usr/bin/node' }
+const NEWER_NODE = { title: 'a newer Node', path: `${PAYLOAD}/node` }
 
-/** @param {{ all: boolean, words: string[] }} options */
+/**
+ * The core set is every test, as root with one Node and as an ordinary user with the other; `all`: each with both.
+ * @param {{ all: boolean, words: string[] }} options `words`: only files whose path contains one of them
+ */
 export function planRuns({ all, words }) {
-  const files = testFiles().filter((file) => !named(file, NOT_IN_GUEST))
-  const chosen =
-    words.length > 0 || all
-      ? files.filter((file) => contains(file, words))
-      : files.filter((file) => named(file, CORE))
-  const pairs = [
-    ['root', DEBIAN_NODE],
-    [USER, NEWER_NODE],
-    ...(all
-      ? [
-          ['root', NEWER_NODE],
-          [USER, DEBIAN_NODE],
-        ]
-      : []),
-  ]
-  return pairs.map(([user, node]) => ({
-    title: `${user === 'root' ? 'root' : 'an ordinary user'}, ${node === DEBIAN_NODE ? "Debian's Node" : 'a newer Node'}`,
-    user,
-    node,
-    files: chosen,
-  }))
+  const files = testFiles().filter((file) => !named(file, NOT_IN_GUEST) && contains(file, words))
+  const asUser = files.filter((file) => named(file, ANY_USER))
+  const core = [runOf('root', DEBIAN_NODE, files), runOf(USER, NEWER_NODE, asUser)]
+  const more = [runOf('root', NEWER_NODE, files), runOf(USER, DEBIAN_NODE, asUser)]
+  return [...core, ...(all ? more : [])].filter((run) => run.files.length > 0)
+}
+
+function runOf(user, node, files) {
+  const who = user === 'root' ? 'root' : 'an ordinary user'
+  return { title: `${who}, ${node.title}`, user, node: node.path, files }
 }
 
 function testFiles() {
   return readdirSync(`${root}/test/integration`, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => `test/integration/${file}`)
-    .sort()
+    .toSorted()
 }
 
 function contains(file, words) {

@@ -8,16 +8,6 @@ export const MIRROR = process.env.KEELSON_DEBIAN_MIRROR ?? 'http://deb.debian.or
 /** The ordinary user of the guest. */
 export const USER = 'tester'
 
-/** What the tests do not use in the guest: no network to install from, no compiler's output to compare. */
-const NOT_IN_GUEST = new Set([
-  'debootstrap',
-  'gcc',
-  'libc6-dev',
-  'libseccomp-dev',
-  'musl-tools',
-  'curl',
-])
-
 export const PACKAGES = [
   // the cloud kernel has NVMe and ext4 built in: no initrd to unpack
   'linux-image-cloud-amd64',
@@ -35,7 +25,7 @@ export const PACKAGES = [
   'iproute2',
   'ca-certificates',
   'nodejs',
-  ...Object.keys(DEBIAN_PACKAGES).filter((name) => !NOT_IN_GUEST.has(name)),
+  ...Object.keys(DEBIAN_PACKAGES),
 ]
 
 /** The payload's disk is mounted here: the checkout, built. */

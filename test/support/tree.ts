@@ -74,7 +74,9 @@ export async function mounted(rootfs: RootfsMount[], at: string): Promise<AsyncD
     const options = [`lowerdir=${mount.lower.join(':')}`, ...(mount.options ?? [])]
     if (mount.upper !== undefined) options.push(`upperdir=${mount.upper}`)
     if (mount.work !== undefined) options.push(`workdir=${mount.work}`)
-    await run('mount', ['-t', 'overlay', 'overlay', '-o', options.join(','), at])
+    // fsconfig, which newer programs prefer to mount(2), takes at most 256 bytes of lowerdir
+    const env = { LIBMOUNT_FORCE_MOUNT2: 'always' }
+    await run('mount', ['-t', 'overlay', 'overlay', '-o', options.join(','), at], { env })
   }
   return {
     async [Symbol.asyncDispose]() {
