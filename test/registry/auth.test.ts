@@ -149,7 +149,7 @@ describe('a Bearer challenge', () => {
     const tokens = await tokenServer(
       mints((_, count) => ({
         access_token: `t${count}`,
-        expires_in: 0.001,
+        expires_in: 1e-9,
         refresh_token: `r${count}`,
       })),
     )
@@ -195,7 +195,7 @@ describe('a Bearer challenge', () => {
   test('gets a new token when the old one expired, or was refused all the same', async () => {
     let valid = 't1'
     const tokens = await tokenServer(
-      mints((_, count) => ({ token: `t${count}`, expires_in: count === 1 ? 300 : 0.001 })),
+      mints((_, count) => ({ token: `t${count}`, expires_in: count === 1 ? 300 : 1e-9 })),
     )
     const registry = await guarded(bearer(tokens.host), (sent) => sent === `Bearer ${valid}`)
     const client = openClient()

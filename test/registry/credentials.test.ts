@@ -109,19 +109,19 @@ describe('auths', () => {
   })
 })
 
-const config = (name: string) =>
+const knowing = (name: string) =>
   JSON.stringify({ auths: { 'r.x': { auth: encode(`${name}:pw`) } } })
 
 test('sources are asked in order', async () => {
   const files = {
-    'auth-file': config('registry-auth-file'),
-    'docker/config.json': config('docker-config'),
-    '.docker/config.json': config('home'),
-    'run/containers/auth.json': config('runtime'),
-    '.config/containers/auth.json': config('user'),
+    'auth-file': knowing('registry-auth-file'),
+    'docker/config.json': knowing('docker-config'),
+    '.docker/config.json': knowing('home'),
+    'run/containers/auth.json': knowing('runtime'),
+    '.config/containers/auth.json': knowing('user'),
   }
   const everything = (at: string): Record<string, string> => ({
-    DOCKER_AUTH_CONFIG: config('inline'),
+    DOCKER_AUTH_CONFIG: knowing('inline'),
     REGISTRY_AUTH_FILE: `${at}/auth-file`,
     DOCKER_CONFIG: `${at}/docker`,
     XDG_RUNTIME_DIR: `${at}/run`,

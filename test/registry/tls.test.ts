@@ -4,16 +4,20 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MEDIA_TYPES } from '../../src/oci/media-types.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import type { RegistryClientOptions } from '../../src/registry/options.ts'
-import { makeCertificates } from './certificates.ts'
+import { certificates } from '../support/certificates.ts'
+import { temporaryDirectory } from '../support/temp.ts'
 import { openClient } from './open-client.ts'
 import { serve, type Served } from './serve.ts'
 
-const { ca, server, client } = makeCertificates()
+const temp = await temporaryDirectory()
+afterAll(() => temp[Symbol.asyncDispose]())
+const { ca: authority, server, client } = await certificates(temp.path)
+const ca = authority.cert
 const CONFIG = { mediaType: MEDIA_TYPES.ociConfig, digest: digestOf('{}'), size: 2 }
 const MANIFEST = Buffer.from(
   JSON.stringify({
@@ -24,8 +28,10 @@ const MANIFEST = Buffer.from(
   }),
 )
 
-const secure = (tls: object = server) =>
-  serve((_, answer) => answer.end(MANIFEST), { tls: { ...server, ...tls } })
+const secure = (tls: object = {}) =>
+  serve((_, answer) => answer.end(MANIFEST), {
+    tls: { cert: server.cert, key: server.key, ...tls },
+  })
 const plain = () => serve((_, answer) => answer.end(MANIFEST))
 const ask = (host: string, options: RegistryClientOptions = {}) =>
   openClient(options).manifest(parseReference(`${host}/a`))
@@ -50,7 +56,9 @@ describe('TLS', () => {
       code: 'KEELSON_REGISTRY_UNTRUSTED',
       hint: expect.stringContaining('/etc/docker/certs.d/'),
     })
-    const other = makeCertificates().ca
+    const another = await temporaryDirectory()
+    onTestFinished(() => another[Symbol.asyncDispose]())
+    const other = (await certificates(another.path)).ca.cert
     await expect(ask(registry.host, at(registry.host, { ca: other }))).rejects.toMatchObject({
       code: 'KEELSON_REGISTRY_UNTRUSTED',
     })
@@ -83,10 +91,18 @@ describe('TLS', () => {
         names.push(String((request.socket as TLSSocket).getPeerCertificate().subject.CN))
         answer.end(MANIFEST)
       },
-      { tls: { ...server, ca, requestCert: true, rejectUnauthorized: true } },
+      {
+        tls: {
+          cert: server.cert,
+          key: server.key,
+          ca,
+          requestCert: true,
+          rejectUnauthorized: true,
+        },
+      },
     )
-    await ask(registry.host, at(registry.host, { ca, ...client }))
-    expect(names).toEqual(['client'])
+    await ask(registry.host, at(registry.host, { ca, cert: client.cert, key: client.key }))
+    expect(names).toEqual(['keelson test client'])
     await expect(ask(registry.host, at(registry.host, { ca }))).rejects.toMatchObject({
       code: 'KEELSON_REGISTRY_UNREACHABLE',
     })
@@ -119,7 +135,7 @@ describe('TLS', () => {
   test('and a redirect to plain HTTP elsewhere is refused', async () => {
     const registry = await serve(
       (_, answer) => answer.writeHead(302, { location: 'http://192.0.2.1/' }).end(),
-      { tls: server },
+      { tls: { cert: server.cert, key: server.key } },
     )
     await expect(ask(registry.host, at(registry.host, { ca }))).rejects.toMatchObject({
       code: 'KEELSON_REGISTRY_PROTOCOL',
@@ -131,7 +147,7 @@ describe('TLS', () => {
     const challenge = 'Bearer realm="http://192.0.2.1/token"'
     const registry = await serve(
       (_, answer) => answer.writeHead(401, { 'www-authenticate': challenge }).end(),
-      { tls: server },
+      { tls: { cert: server.cert, key: server.key } },
     )
     const options = at(registry.host, { ca, auth: { username: 'u', password: 'p' } })
     await expect(ask(registry.host, options)).rejects.toMatchObject({
