@@ -32,7 +32,6 @@ fn bundle(directory: &Path, id: &str, script: &str) -> Bundle {
     let keelson = &mut bundle.config["keelson"];
     keelson["cgroups"] = json!({});
     keelson["rootfs"][0]["options"] = json!(["userxattr"]);
-    bundle.config["linux"]["resources"] = json!({});
     let mounts = bundle.config["mounts"].as_array_mut().unwrap();
     mounts.retain(|mount| mount["type"] != "cgroup");
     for mount in mounts {

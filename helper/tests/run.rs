@@ -349,6 +349,21 @@ fn descriptor_limits_are_not_the_launchers() {
     assert_eq!(helper.sh("nofile", &bundle.config), format!("{own}\n"));
 }
 
+/// Docker's profile answers clone3 with ENOSYS.
+#[test]
+fn init_forks_under_a_filter_without_clone3() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    let mut bundle = Bundle::script(directory.path(), "clone3", "echo $$");
+    bundle.config["keelson"]["init"] = true.into();
+    bundle.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+        "syscalls": [{ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 }],
+    });
+    assert_eq!(helper.sh("clone3", &bundle.config), "2\n");
+}
+
 #[test]
 fn many_at_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -49,7 +49,8 @@ impl Launcher {
             return Err(Failure::kind("start the container", "protocol")
                 .detail("this container runs already"));
         }
-        let plan = Plan::new(run.container, run.config, &mut self.filters)?;
+        let rootless = self.host()?.rootless;
+        let plan = Plan::new(run.container, run.config, &mut self.filters, rootless)?;
         let container = match Container::start(plan, self.host()?) {
             Ok(container) => container,
             Err(failed) => {

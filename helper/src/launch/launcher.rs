@@ -201,13 +201,14 @@ impl Launcher {
         if self.host.is_some() {
             return Err(Failure::kind("read a request", "protocol").detail("hello was said before"));
         }
-        let host = Host::open()?;
+        let mut host = Host::open()?;
         // From outside the user namespace, where the rights to move are.
         for directory in &hello.cgroup_leave {
             join_cgroup(directory)?;
         }
         if let Some(plan) = &hello.user {
             user_namespace::enter(plan, &host.procfs)?;
+            host.rootless = true;
         }
         self.host = Some(host);
         Ok(json!({

@@ -49,7 +49,7 @@ fn start(mut arguments: impl Iterator<Item = CString>, channel: &OwnedFd) -> Res
     // Before the program exists: what arrives from now on waits to be passed on.
     sys::signal::block_asynchronous();
     let (executed, failed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make a pipe")?;
-    let (pid, _) = sys::process::clone(0, None, || {
+    let pid = sys::process::fork(|| {
         // A group of its own, so that the program can signal its group without hitting pid 1.
         let _ = rustix::process::setpgid(None, None);
         sys::signal::set_mask(&[]);

@@ -45,6 +45,8 @@ pub struct Host {
     pub helper: OwnedFd,
     /// The limit on descriptors this process was started with, which is the containers' too.
     pub descriptors: Rlimit,
+    /// In a user namespace that an ordinary user made.
+    pub rootless: bool,
 }
 
 impl Host {
@@ -58,6 +60,7 @@ impl Host {
         setrlimit(Resource::Nofile, raised).step("raise RLIMIT_NOFILE")?;
         Ok(Host {
             descriptors,
+            rootless: false,
             procfs: Procfs::open()?,
             helper: rustix::fs::open(
                 "/proc/self/exe",

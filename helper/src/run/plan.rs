@@ -44,7 +44,12 @@ pub struct Plan {
 const DEFAULT_UMASK: u32 = 0o022;
 
 impl Plan {
-    pub fn new(container: String, config: Config, filters: &mut Filters) -> Result<Self> {
+    pub fn new(
+        container: String,
+        config: Config,
+        filters: &mut Filters,
+        rootless: bool,
+    ) -> Result<Self> {
         refuse_unsupported(&config)?;
         let Config {
             process,
@@ -84,7 +89,11 @@ impl Plan {
                 .map(PlannedMount::plan)
                 .collect::<Result<_>>()?,
             devices: std::mem::take(&mut linux.devices),
-            cgroups: CgroupPlan::new(&keelson.cgroups, std::mem::take(&mut linux.resources))?,
+            cgroups: CgroupPlan::new(
+                &keelson.cgroups,
+                std::mem::take(&mut linux.resources),
+                rootless,
+            )?,
             hostname,
             domainname,
             umask: process.user.umask.unwrap_or(DEFAULT_UMASK),

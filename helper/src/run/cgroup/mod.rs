@@ -49,7 +49,13 @@ pub struct Write {
 
 impl CgroupPlan {
     /// A limit that no given cgroup could carry out is an error, not a silence.
-    pub fn new(cgroups: &Cgroups, mut resources: Resources) -> Result<Self> {
+    ///
+    /// But for devices where this process is in a user namespace: there the kernel lets nobody make a device node, and no
+    /// rule could be set; the host's nodes are guarded by their owners and modes.
+    pub fn new(cgroups: &Cgroups, mut resources: Resources, rootless: bool) -> Result<Self> {
+        if rootless {
+            resources.devices = None;
+        }
         let mut devices = resources
             .devices
             .take()
@@ -284,7 +290,7 @@ mod tests {
                 .map(|name| ((*name).into(), format!("/cg/{name}").into()))
                 .collect(),
         };
-        CgroupPlan::new(&cgroups, serde_json::from_str(resources).unwrap())
+        CgroupPlan::new(&cgroups, serde_json::from_str(resources).unwrap(), false)
     }
 
     #[test]
