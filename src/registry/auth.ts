@@ -89,6 +89,8 @@ export class Authorizer {
     const auth = await this.#authFor(access)
     if (auth !== undefined && 'registryToken' in auth) return `Bearer ${auth.registryToken}`
     if (challenge.scheme === 'basic') {
+      // Somebody may log in while this program runs.
+      if (auth === undefined) this.#credentials.delete(credentialKey(access))
       return auth !== undefined && 'username' in auth ? basicAuthorization(auth) : undefined
     }
     const realm = realmOf(challenge, access)

@@ -95,6 +95,19 @@ describe('a Basic challenge', () => {
     ])
   })
 
+  test('is answered as soon as somebody has logged in', async () => {
+    const registry = await guarded('Basic realm="x"', (sent) => sent === basic('ann:pw'))
+    const env: NodeJS.ProcessEnv = {}
+    const client = openClient({ env })
+    const reference = parseReference(`${registry.host}/a`)
+    await expect(client.manifest(reference)).rejects.toMatchObject({
+      code: 'KEELSON_REGISTRY_UNAUTHORIZED',
+    })
+    const auths = { [registry.host]: { username: 'ann', password: 'pw' } }
+    env['DOCKER_AUTH_CONFIG'] = JSON.stringify({ auths })
+    await client.manifest(reference)
+  })
+
   test('without a login, or with a wrong one, is KEELSON_REGISTRY_UNAUTHORIZED', async () => {
     const registry = await guarded('Basic realm="x"', () => false)
     for (const auth of [undefined, LOGIN, { identityToken: 'x' }]) {
