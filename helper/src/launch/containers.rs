@@ -182,6 +182,8 @@ impl Launcher {
         let mut end = Some(end);
         if ends_with_pid_1 {
             self.tell_end(&id, end.take());
+            // Before the fork, which takes longer than all of this. What is not sent here the loop sends.
+            let _ = self.connection.flush();
         }
         self.remove_remains(remains, Farewell::Removed { container: id, end });
     }
