@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { alternate, print } from './measure.mjs'
+import { alternate, print, summary } from './measure.mjs'
 import { promise } from './promise.mjs'
 
 const entry = new URL('../dist/index.js', import.meta.url).href
@@ -31,6 +31,10 @@ export async function bench() {
   print('import', results)
   const cost = results.get('keelson').median - results.get('bare').median
   promise('import keelson', cost, 40, 'ms')
-  const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
-  promise('memory of the import', (middle(memory.keelson) - middle(memory.bare)) / 1e6, 8, 'MB')
+  promise(
+    'memory of the import',
+    (summary(memory.keelson).median - summary(memory.bare).median) / 1e6,
+    8,
+    'MB',
+  )
 }

@@ -26,7 +26,9 @@ const metadata = JSON.parse(
 )
 const crate = metadata.packages.find((each) => each.name === 'linux-raw-sys')
 const tables = ABIS.map((abi) => numbers(join(dirname(crate.manifest_path), 'src', abi)))
-const names = [...new Set(tables.flatMap((table) => [...table.keys()]))].sort()
+const names = [...new Set(tables.flatMap((table) => [...table.keys()]))].toSorted((a, b) =>
+  a < b ? -1 : 1,
+)
 const rows = names.map((name) => {
   const columns = tables.map((table) => table.get(name) ?? -1)
   return `    ("${name}", [${columns.join(', ')}]),\n`

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
+import { EventEmitter } from 'eventemitter3'
 import { normalizeRunOptions } from './container/normalize.ts'
 import type { RunOptions } from './container/options.ts'
 import { failedRun, runContainer, type RunContext, type RunningProcess } from './container/run.ts'
@@ -9,6 +10,7 @@ import { UserDatabases } from './container/user-lookup.ts'
 import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
 import { engineInfo, type EngineInfo } from './engine-info.ts'
 import { keelsonError } from './errors.ts'
+import type { EngineEvents } from './events.ts'
 import { Images } from './image/images.ts'
 import { Image } from './image/image.ts'
 import { RegistryClient } from './registry/client.ts'
@@ -33,6 +35,7 @@ interface Parts {
   root: string
   runRoot: string
   close: AbortController
+  events: EventEmitter<EngineEvents>
   /** Newest last. */
   closing: AsyncDisposable[]
 }
@@ -70,6 +73,7 @@ export class Engine implements AsyncDisposable {
     const host = await readHostFacts()
     await makeDirectories(root, runRoot)
     const close = new AbortController()
+    const events = new EventEmitter<EngineEvents>()
     const closing: AsyncDisposable[] = []
     const own = <T extends AsyncDisposable>(part: T): T => {
       closing.push(part)
@@ -106,6 +110,7 @@ export class Engine implements AsyncDisposable {
         directory: directory.path,
         warn: (code, message) => resolved.onWarning({ code, message }),
         closing: close.signal,
+        events,
         removing: new Set(),
       }
       const images = new Images({ store, snapshotter, registry, helper: launcher })
@@ -118,6 +123,7 @@ export class Engine implements AsyncDisposable {
         root,
         runRoot,
         close,
+        events,
         closing,
       })
     } catch (error) {
@@ -168,6 +174,34 @@ export class Engine implements AsyncDisposable {
     } catch (error) {
       return failedRun(error)
     }
+  }
+
+  /**
+   * Hears what happens in this engine.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * engine.on('container.exit', ({ container, exitCode }) => console.log(container, exitCode))
+   * ```
+   */
+  on<Name extends keyof EngineEvents>(
+    name: Name,
+    listener: (...event: EngineEvents[Name]) => void,
+  ): this {
+    this.#parts.events.on(name, listener)
+    return this
+  }
+
+  /** Stops hearing. */
+  off<Name extends keyof EngineEvents>(
+    name: Name,
+    listener: (...event: EngineEvents[Name]) => void,
+  ): this {
+    this.#parts.events.off(name, listener)
+    return this
   }
 
   /** What this engine is and what it runs on. */
@@ -237,7 +271,7 @@ async function makeDirectories(root: string, runRoot: string): Promise<void> {
 /** Newest first, to the end, whatever fails. */
 async function dispose(parts: AsyncDisposable[]): Promise<void> {
   const failures: unknown[] = []
-  for (const part of parts.splice(0).reverse()) {
+  for (const part of parts.splice(0).toReversed()) {
     try {
       await part[Symbol.asyncDispose]()
     } catch (error) {

@@ -12,7 +12,10 @@ export {
   RegistryError,
   RunError,
 } from './errors.ts'
+export { ERRORS } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
+export type { EngineEvents } from './events.ts'
+export type { ContainerEvents } from './container/events.ts'
 export type { ContainerOptions, Device, RunOptions, Ulimit } from './container/options.ts'
 export type { RunResult } from './container/result.ts'
 export type { RunningProcess } from './container/run.ts'
@@ -24,3 +27,22 @@ export type { Diagnosis } from './runtime/doctor.ts'
 export type { Duration } from './util/duration.ts'
 export type { Size } from './util/size.ts'
 export type { Mount } from './volume/mount-spec.ts'
+export type { ImageFile, ImageFiles } from './image/files.ts'
+export type { ImageFilter } from './image/find.ts'
+export type { ImageFromHostOptions } from './image/from-host.ts'
+export type { ImageFromOptions } from './image/from.ts'
+export type { ImageHistory, ImageInspect, RemovedImage, RemoveImageOptions } from './image/image.ts'
+export type { MadeImageOptions, PrunedImages, PruneOptions } from './image/images.ts'
+export type { LayerStatus, PullTotals } from './image/progress.ts'
+export type { Digest } from './oci/digest.ts'
+export type {
+  ExecutionParameters,
+  Healthcheck,
+  HistoryEntry,
+  ImageConfig,
+} from './oci/image-config.ts'
+export type { Platform } from './oci/platform.ts'
+export { parseReference } from './oci/reference.ts'
+export type { Reference } from './oci/reference.ts'
+export type { CgroupMode } from './runtime/cgroup-hierarchy.ts'
+export type { DiagnosisCode } from './runtime/doctor.ts'

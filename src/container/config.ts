@@ -158,8 +158,17 @@ function planNamespaces(options: NormalizedOptions): OciLinux['namespaces'] {
 }
 
 /** Without the access, which is the device cgroup's. */
-function node({ access: _, ...device }: ConfigInput['devices'][number]): LinuxDevice {
-  return device
+function node(device: ConfigInput['devices'][number]): LinuxDevice {
+  const { path, type, major, minor, fileMode, uid, gid } = device
+  return {
+    path,
+    type,
+    major,
+    minor,
+    ...(fileMode !== undefined && { fileMode }),
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
+  }
 }
 
 /** RLIM_INFINITY; the helper takes what is above 2^63 for it, as JavaScript's numbers cannot hold it. */

@@ -14,7 +14,7 @@ export function startFailure(error: unknown, context: StartContext): unknown {
   if (failure === undefined || !KeelsonError.is(error)) return error
   const init = { cause: error, step: failure.step, errno: failure.errno }
   const [command = ''] = context.args
-  switch (failure.kind) {
+  switch (failure.kind ?? '') {
     case 'command-not-found':
       return keelsonError(
         'KEELSON_COMMAND_NOT_FOUND',
@@ -75,7 +75,7 @@ export function startFailure(error: unknown, context: StartContext): unknown {
 
 function byErrno(failure: HelperFailure, init: object): KeelsonError {
   const what = `The container could not be set up (${sentence(failure)}).`
-  switch (failure.errno) {
+  switch (failure.errno ?? '') {
     case 'ENOSPC':
     case 'EDQUOT':
       return keelsonError('KEELSON_NO_SPACE', what, {

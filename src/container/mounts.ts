@@ -67,26 +67,24 @@ function systemMounts(input: MountInput): OciMount[] {
 }
 
 function userMount(spec: NormalizedMount): OciMount {
-  switch (spec.type) {
-    case 'bind':
-      return mount(spec.target, 'bind', spec.source, [
-        'rbind',
-        spec.propagation,
-        // Recursive: `ro` alone leaves what is mounted below the source writable.
-        ...(spec.readonly ? ['rro'] : ['rw']),
-      ])
-    case 'tmpfs':
-      return mount(spec.target, 'tmpfs', 'tmpfs', [
-        ...SAFE,
-        `mode=${spec.mode.toString(8)}`,
-        ...(spec.size === undefined ? [] : [`size=${spec.size}`]),
-      ])
+  if (spec.type === 'tmpfs') {
+    return mount(spec.target, 'tmpfs', 'tmpfs', [
+      ...SAFE,
+      `mode=${spec.mode.toString(8)}`,
+      ...(spec.size === undefined ? [] : [`size=${spec.size}`]),
+    ])
   }
+  // Recursive: `ro` alone leaves what is mounted below the source writable.
+  const access = spec.readonly ? 'rro' : 'rw'
+  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, access])
 }
 
 function sortByDepth(mounts: readonly NormalizedMount[]): NormalizedMount[] {
-  const depth = ({ target }: NormalizedMount) => target.split('/').length
-  return [...mounts].sort((a, b) => depth(a) - depth(b))
+  return [...mounts].sort((a, b) => depth(a.target) - depth(b.target))
+}
+
+function depth(path: string): number {
+  return path.split('/').length
 }
 
 function mount(destination: string, type: string, source: string, options: string[]): OciMount {

@@ -30,11 +30,14 @@ export function runResult(
   exit: ExitEvent,
   rest: Pick<RunResult, 'timedOut' | 'stdout' | 'stderr' | 'durationMs'>,
 ): RunResult {
+  return { ...howItEnded(exit), ...rest }
+}
+
+export function howItEnded(exit: ExitEvent): Pick<RunResult, 'exitCode' | 'signal' | 'oomKilled'> {
   return {
     exitCode: exit.code,
     signal: exit.signal === null ? null : (SIGNALS.get(exit.signal) ?? `SIG${exit.signal}`),
     oomKilled: exit.oomKilled,
-    ...rest,
   }
 }
 

@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../errors.ts'
+import type { EventEmitter } from 'eventemitter3'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import type { CgroupBase } from '../runtime/cgroup.ts'
@@ -15,11 +16,12 @@ import { loadSeccomp, type SeccompOption } from '../security/seccomp/load.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import { computeConfig, hostnameOf } from './config.ts'
 import { hostsFile, resolverFile } from './etc-files.ts'
+import type { ContainerEvents } from './events.ts'
 import { startFailure } from './failure.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
-import { runFailure, runResult, type Ending, type RunResult } from './result.ts'
+import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
 import { findUser } from './user.ts'
 import type { UserDatabases } from './user-lookup.ts'
@@ -36,6 +38,7 @@ export interface RunContext {
   /** Directory of this engine's containers, on tmpfs. */
   directory: string
   warn(code: string, message: string): void
+  events: EventEmitter<ContainerEvents>
   /** Fires when the engine closes: everything that runs is killed then. */
   closing: AbortSignal
   /** What is still being removed; the engine waits for it when it closes. */
@@ -75,11 +78,7 @@ export function runContainer(
     stdout: new Output(output),
     stderr: new Output(output),
   }
-  const promise = settle(run, context, image).finally(() => {
-    run.stdout.end()
-    run.stderr.end()
-  })
-  return withStreams(promise, run)
+  return withStreams(settle(run, context, image), run)
 }
 
 /** A run that ended before it began. */
@@ -118,11 +117,24 @@ async function settle(
   context: RunContext,
   image: Promise<RunnableImage>,
 ): Promise<RunResult> {
+  try {
+    return await carryOut(run, context, image)
+  } finally {
+    run.stdout.end()
+    run.stderr.end()
+  }
+}
+
+async function carryOut(
+  run: Run,
+  context: RunContext,
+  image: Promise<RunnableImage>,
+): Promise<RunResult> {
   const { options } = run
   const runnable = await image
   if (options.signal?.aborted) throw aborted(options.signal)
   const config = await prepare(run, context, runnable)
-  const { exit, ending } = await execute(run, context, config)
+  const { exit, ending } = await execute(run, context, config, runnable.digest)
   const result = runResult(exit, {
     timedOut: ending === 'timeout',
     stdout: run.stdout.text(),
@@ -200,9 +212,11 @@ async function execute(
   run: Run,
   context: RunContext,
   config: OciConfig,
+  image: Digest,
 ): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
   const { id, options } = run
   const { launcher } = context
+  const about = { container: id, image }
   let ending: Ending | undefined
   const end = (why: Ending) => {
     if (ending !== undefined) return
@@ -210,16 +224,14 @@ async function execute(
     // It may be gone already, or not there yet: then the launcher kills it as soon as it is.
     launcher.request('kill', { container: id, all: true }).catch(() => {})
   }
-  let gone: () => void = () => {}
-  const removing = new Promise<void>((resolve) => (gone = resolve))
-  context.removing.add(removing)
+  const removing = deferred<void>()
+  context.removing.add(removing.promise)
   const forget = () => {
     unwatch()
-    context.removing.delete(removing)
-    gone()
+    context.removing.delete(removing.promise)
+    removing.resolve()
   }
-  let exited: (event: ExitEvent) => void = () => {}
-  const exit = new Promise<ExitEvent>((resolve) => (exited = resolve))
+  const exited = deferred<ExitEvent>()
   const streams: Promise<unknown>[] = []
   const unwatch = launcher.watch(id, (event) => {
     switch (event.event) {
@@ -227,10 +239,12 @@ async function execute(
         streams.push(...connect(run, context, event, () => end('overflow')))
         break
       case 'exit':
-        exited(event)
+        exited.resolve(event)
+        context.events.emit('container.exit', { ...about, ...howItEnded(event) })
         break
       case 'removed':
         forget()
+        context.events.emit('container.remove', about)
         for (const failure of event.errors) {
           context.warn(
             'container-left-behind',
@@ -248,14 +262,15 @@ async function execute(
   context.closing.addEventListener('abort', close, { once: true })
   launcher.ended.catch(forget)
   try {
-    const { warnings } = await launcher
+    const { pid, warnings } = await launcher
       .request('run', { container: id, config })
       .catch((error: unknown) => {
         forget()
         throw startError(error, ending, run, config)
       })
+    context.events.emit('container.start', { ...about, pid })
     for (const warning of warnings) context.warn('container-start', warning)
-    const event = await Promise.race([exit, launcher.ended])
+    const event = await Promise.race([exited.promise, launcher.ended])
     await Promise.all(streams)
     return { exit: event, ending }
   } finally {
@@ -321,6 +336,13 @@ async function findDevices(options: NormalizedOptions) {
       })
     }),
   )
+}
+
+/** Promise.withResolvers, which Node 20 has not. */
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settled) => (resolve = settled))
+  return { promise, resolve }
 }
 
 /** Root's namespace has every id. */

@@ -39,7 +39,7 @@ export type Mount =
 
 const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const
 /** Labels and consistency are for systems that have them; read-write is the default. */
-const IGNORED = ['rw', 'z', 'Z', 'cached', 'delegated', 'consistent']
+const IGNORED = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent'])
 
 /**
  * Reads a mount: an object, or Docker's `source:target[:ro,propagation]`.
@@ -84,7 +84,7 @@ function parseShort(text: string): Mount {
   const mount: Extract<Mount, { type: 'bind' }> = { type: 'bind', source, target }
   for (const option of options.split(',').filter((word) => word !== '')) {
     if (option === 'ro') mount.readonly = true
-    else if (!IGNORED.includes(option)) mount.propagation = propagation(option)
+    else if (!IGNORED.has(option)) mount.propagation = propagation(option)
   }
   return mount
 }

@@ -10,6 +10,8 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
+const missing = () => locateHelper({}, 'mips')
+
 describe('the helper', () => {
   it('is what KEELSON_HELPER names, when that is executable', () => {
     const path = join(directory, 'helper')
@@ -21,7 +23,6 @@ describe('the helper', () => {
   })
 
   it('is missed with an error that names all three places', () => {
-    const missing = () => locateHelper({}, 'mips')
     expect(missing).toThrow(expect.objectContaining({ code: 'KEELSON_HELPER_NOT_FOUND' }))
     expect(missing).toThrow(/KEELSON_HELPER/)
     expect(missing).toThrow(/@keelson\/helper-linux-mips/)
