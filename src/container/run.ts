@@ -82,10 +82,10 @@ export function runContainer(
 }
 
 /** A run that ended before it began. */
-export function failedRun(error: unknown): RunningProcess {
+export function failedRun(reason: unknown): RunningProcess {
   const none = new Output({ collect: false, limit: 0 })
   none.end()
-  return withStreams(Promise.reject(error), {
+  return withStreams(Promise.reject(reason), {
     input: openInput(undefined),
     stdout: none,
     stderr: none,
