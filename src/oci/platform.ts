@@ -1,7 +1,5 @@
 import { keelsonError } from '../errors.ts'
 import { printable } from '../util/printable.ts'
-import type { Descriptor } from './descriptor.ts'
-import type { Index } from './manifest.ts'
 
 /** What an image runs on, in Go's words as OCI uses them: `linux`, `amd64`, `arm64` with variant `v8`. */
 export interface Platform {
@@ -107,36 +105,17 @@ function withV(variant: string): string {
   return /^[0-9]/.test(variant) ? `v${variant}` : variant
 }
 
-/**
- * The manifest of an index that suits `wanted` best: the same platform, else the nearest older variant that its processor
- * can run, else its 32-bit sibling (the order of containerd). Entries of the same rank: the first.
- * An entry without a platform is taken only when nothing else fits; the image's configuration then has to be checked.
- *
- * @throws `KEELSON_PLATFORM_NOT_FOUND` with the platforms that there are as `available`.
- */
-export function selectPlatform(index: Index, wanted: Platform): Descriptor {
-  const order = runnable(normalizePlatform(wanted))
-  let best: Descriptor | undefined
-  let bestRank = Infinity
-  for (const descriptor of index.manifests) {
-    if (isAttestation(descriptor)) continue
-    const rank =
-      descriptor.platform === undefined ? order.length : rankOf(descriptor.platform, wanted, order)
-    if (rank < bestRank) {
-      best = descriptor
-      bestRank = rank
-    }
-  }
-  if (best === undefined) throw platformNotFound(index, wanted)
-  return best
-}
-
 /** Whether a program for `candidate` runs where `wanted` is asked for. */
 export function platformRuns(candidate: Platform, wanted: Platform): boolean {
-  return rankOf(candidate, wanted, runnable(normalizePlatform(wanted))) < Infinity
+  return platformRank(candidate, wanted) < Infinity
 }
 
-function rankOf(candidate: Platform, wanted: Platform, order: string[]): number {
+/**
+ * How well `candidate` suits where `wanted` is asked for: 0 is the same platform, then come the nearest older variants that its processor
+ * can run, then its 32-bit sibling (the order of containerd). Infinity: not at all.
+ */
+export function platformRank(candidate: Platform, wanted: Platform): number {
+  const order = runnable(normalizePlatform(wanted))
   const version = wanted['os.version']
   if (version !== undefined && candidate['os.version'] !== version) return Infinity
   // A feature that the image needs and the host was not said to have.
@@ -193,29 +172,4 @@ function olderArm64(variant: string): string[] {
 
 function armVersion(major: number, minor: number): string {
   return minor === 0 ? `v${major}` : `v${major}.${minor}`
-}
-
-/** Build tools put provenance beside the images, under a platform that no host has. */
-function isAttestation(descriptor: Descriptor): boolean {
-  return (
-    descriptor.platform?.os === 'unknown' ||
-    descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest'
-  )
-}
-
-function platformNotFound(index: Index, wanted: Platform): Error {
-  const available = index.manifests
-    .filter((descriptor) => !isAttestation(descriptor))
-    .flatMap(({ platform }) =>
-      platform === undefined ? [] : [printable(formatPlatform(platform), 60)],
-    )
-  const name = formatPlatform(wanted)
-  return keelsonError('KEELSON_PLATFORM_NOT_FOUND', `The image is not made for ${name}.`, {
-    hint:
-      available.length === 0
-        ? 'Its index names no platform at all.'
-        : `It is there for ${available.slice(0, 20).join(', ')}: choose one with the option platform.`,
-    platform: name,
-    available,
-  })
 }

@@ -1,7 +1,8 @@
 import { keelsonError } from '../errors.ts'
 import type { Descriptor } from './descriptor.ts'
 import type { Index, Manifest } from './manifest.ts'
-import { selectPlatform, type Platform } from './platform.ts'
+import type { Platform } from './platform.ts'
+import { selectPlatform } from './select-platform.ts'
 
 /** An index in an index is legal; deeper than this nobody means it. */
 const MAX_DEPTH = 4

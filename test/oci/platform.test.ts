@@ -10,9 +10,9 @@ import {
   normalizePlatform,
   parsePlatform,
   platformRuns,
-  selectPlatform,
   type Platform,
 } from '../../src/oci/platform.ts'
+import { selectPlatform } from '../../src/oci/select-platform.ts'
 
 const plain = (text: string): Platform => {
   const [os = '', architecture = '', variant] = text.split('/')
