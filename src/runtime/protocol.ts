@@ -94,6 +94,11 @@ export interface LayerApplied {
   entries: number
   inherited: string[]
   links: [string, string][]
+  /**
+   * What was left out, by count: device nodes (`devices: 'skip'`), extended attributes that a layer may not set or the
+   * target cannot hold, owners that became root (`owners: 'squash'`).
+   */
+  skipped: { devices: number; xattrs: number; owners: number }
 }
 
 /** Every operation: its arguments and its answer. */
