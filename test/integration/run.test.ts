@@ -102,8 +102,6 @@ describe('isolation', () => {
   })
 
   it('has the default capabilities, and those added and dropped', async () => {
-    const effective = async (options: object) =>
-      /CapEff:\s+(\w+)/.exec((await sh('cat /proc/self/status', options)).stdout)?.[1]
     expect(await effective({})).toBe('00000000a80425fb')
     expect(await effective({ capDrop: ['ALL'], capAdd: ['NET_BIND_SERVICE'] })).toBe(
       '0000000000000400',
@@ -219,7 +217,7 @@ describe('limits', () => {
 })
 
 describe('bad input', () => {
-  it.each([
+  const bad: [string[], Record<string, unknown>, string][] = [
     [['no-such-program'], {}, 'KEELSON_COMMAND_NOT_FOUND'],
     [['/etc/plain'], {}, 'KEELSON_COMMAND_NOT_EXECUTABLE'],
     [['true'], { mounts: ['/no/such/source:/x'] }, 'KEELSON_MOUNT_FAILED'],
@@ -228,9 +226,10 @@ describe('bad input', () => {
     [['true'], { capAdd: ['NET_ADMNI'] }, 'KEELSON_INVALID_OPTION'],
     [['true'], { sysctls: { 'kernel.panic': '1' } }, 'KEELSON_INVALID_OPTION'],
     [[], { entrypoint: [] }, 'KEELSON_INVALID_OPTION'],
-  ])('%j with %j is %s, and nothing is left', async (command, options, code) => {
+  ]
+  it.each(bad)('%j with %j is %s, and nothing is left', async (command, options, code) => {
     const error: unknown = await test.engine
-      .run(test.image, command, options as object)
+      .run(test.image, command, options)
       .catch((e: unknown) => e)
     expect(error).toEqual(coded(code))
     expect((error as { hint?: string }).hint).toBeTypeOf('string')
@@ -310,4 +309,9 @@ async function containersOf(runRoot: string): Promise<string[]> {
 async function gone(pid: number): Promise<void> {
   const waiter = spawn('tail', [`--pid=${pid}`, '-f', '/dev/null'])
   await once(waiter, 'exit')
+}
+
+async function effective(options: object): Promise<string | undefined> {
+  const { stdout } = await sh('cat /proc/self/status', options)
+  return /CapEff:\s+(\w+)/.exec(stdout)?.[1]
 }
