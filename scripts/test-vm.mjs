@@ -1,6 +1,6 @@
 /**
- * `npm run test:vm`: the integration tests in a guest like the users' machines, as root and as an ordinary user. `-- --all` runs
- * them with every Node as well; `-- WORD...` only the files whose path contains one of the words.
+ * `npm run test:vm`: integration tests in a guest like the users' machines, as root and as an ordinary user. Without arguments those
+ * that depend on the kind of machine; `-- --all` all, with every Node; `-- WORD...` the files whose path contains one of the words.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

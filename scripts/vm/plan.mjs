@@ -3,25 +3,38 @@ import { readdirSync } from 'node:fs'
 import { root } from '../lib/process.mjs'
 import { PAYLOAD, USER } from './recipe.mjs'
 
-/** Tests of the checkout and of its compilers: they would say the same in the guest, after a long time. */
+/** Tests of the checkout and of its compilers: they need both, and would say the same in the guest. */
 const NOT_IN_GUEST = ['package', 'arm64']
 
+/** What does not depend on the kind of machine, and is slow on an emulated processor: only with `all`. */
+const NOT_IN_CORE = [
+  'from-host',
+  'image-from',
+  'images',
+  'pull',
+  'registry',
+  'registry-server',
+  'store',
+  'tools',
+]
+
 /** Tests that any user can run and that look at that user's own session. The others need root, and make ordinary users. */
-const ANY_USER = ['session']
+const ANY_USER = ['session', 'systemd']
 
 const DEBIAN_NODE = { title: "Debian's Node", path: '/usr/bin/node' }
 const NEWER_NODE = { title: 'a newer Node', path: `${PAYLOAD}/node` }
 
 /**
- * The core set is every test, as root with one Node and as an ordinary user with the other; `all`: each with both.
- * @param {{ all: boolean, words: string[] }} options `words`: only files whose path contains one of them
+ * The core set runs as root with one Node and as an ordinary user with the other; `all`: every test, and each with both.
+ * @param {{ all: boolean, words: string[] }} options `words`: instead, only files whose path contains one of them
  */
 export function planRuns({ all, words }) {
-  const files = testFiles().filter((file) => !named(file, NOT_IN_GUEST) && contains(file, words))
+  const left = all || words.length > 0 ? NOT_IN_GUEST : [...NOT_IN_GUEST, ...NOT_IN_CORE]
+  const files = testFiles().filter((file) => !named(file, left) && contains(file, words))
   const asUser = files.filter((file) => named(file, ANY_USER))
   const core = [runOf('root', DEBIAN_NODE, files), runOf(USER, NEWER_NODE, asUser)]
-  const more = [runOf('root', NEWER_NODE, files), runOf(USER, DEBIAN_NODE, asUser)]
-  return [...core, ...(all ? more : [])].filter((run) => run.files.length > 0)
+  const others = [runOf('root', NEWER_NODE, files), runOf(USER, DEBIAN_NODE, asUser)]
+  return [...core, ...(all ? others : [])].filter((run) => run.files.length > 0)
 }
 
 function runOf(user, node, files) {

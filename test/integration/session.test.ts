@@ -1,59 +1,69 @@
 /**
- * Where systemd runs and cgroup v2 is the only hierarchy, as root and as an ordinary user who is logged in. The virtual machine
- * is such a host.
+ * Containers on a host as users have it: systemd, cgroup v2, AppArmor; as root and as an ordinary user who is logged in. The
+ * virtual machine is such a host (`npm run test:vm`), and there this runs as both.
  */
-import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { expect, onTestFinished, test, type TestContext } from 'vitest'
-import { openCgroupBase } from '../../src/runtime/cgroup-base.ts'
-import { readHostFacts, type HostFacts } from '../../src/runtime/host.ts'
-import { Launcher } from '../../src/runtime/launcher.ts'
-import { planUserNamespace } from '../../src/runtime/subids.ts'
+import { readFile } from 'node:fs/promises'
+import { Engine, type Image } from 'keelson'
+import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest'
+import { readHostFacts } from '../../src/runtime/host.ts'
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temp.ts'
 
-/** What every host with systemd hands to its users. */
-const DELEGATED = ['memory', 'pids', 'cpu']
-
+const MIB = 1024 * 1024
 const host = await readHostFacts()
 
-test('containers get a scope of their own from systemd, with limits', async ({ skip }) => {
-  onlyUnderSystemd(skip)
-  const launcher = await start(host)
-  onTestFinished(() => launcher.close())
-  const { base, way, failures } = await openCgroupBase(host, {
-    engine: `test-${process.pid}`,
-    pid: launcher.pid,
-  })
-  expect(failures).toEqual([])
-  expect(way).toBe('scope')
-  expect(base.v2?.controllers).toEqual(expect.arrayContaining(DELEGATED))
-  const cgroup = join(base.v2?.directory ?? '', 'container')
-  await mkdir(cgroup)
-  await writeFile(join(cgroup, 'memory.max'), '8388608')
-  expect(await readFile(join(cgroup, 'memory.max'), 'utf8')).toBe('8388608\n')
-  await rmdir(cgroup)
+let temp: TemporaryDirectory
+let engine: Engine
+let image: Image
+
+beforeAll(async () => {
+  temp = await temporaryDirectory()
+  engine = await Engine.open({ root: temp.join('root'), runRoot: temp.join('run') })
+  image = await engine.images.fromHost(['sh', 'cat', 'tail', 'id'])
 })
 
-test('the scope goes with the launcher', async ({ skip }) => {
+afterAll(async () => {
+  await engine.close()
+  await temp[Symbol.asyncDispose]()
+})
+
+test('whoever runs it is root in the container, and nobody special outside', async () => {
+  const { stdout } = await engine.run(image, ['sh', '-c', 'id -u; cat /proc/self/uid_map'])
+  const [uid, map = ''] = stdout.split('\n')
+  expect(uid).toBe('0')
+  expect(map.trim().split(/\s+/)[1]).toBe(String(host.uid))
+})
+
+test('limits are those of its cgroup', async ({ skip }) => {
   onlyUnderSystemd(skip)
-  const launcher = await start(host)
-  const options = { engine: `gone-${process.pid}`, pid: launcher.pid }
-  const { base } = await openCgroupBase(host, options)
-  const events = join(base.v2?.directory ?? '', 'cgroup.events')
-  expect(await readFile(events, 'utf8')).toContain('populated 1')
-  await launcher.close()
-  await expect
-    .poll(() => readFile(events, 'utf8').catch(() => 'gone'), { timeout: 60_000 })
-    .toBe('gone')
+  const files = ['memory.max', 'pids.max', 'cpu.max'].map((name) => `/sys/fs/cgroup/${name}`)
+  const limits = { memory: '64m', pids: 50, cpus: 0.5 }
+  const { stdout } = await engine.run(image, ['cat', ...files], limits)
+  expect(stdout).toBe(`${64 * MIB}\n50\n50000 100000\n`)
+})
+
+test('a program that takes too much memory is killed, and the result says why', async ({
+  skip,
+}) => {
+  onlyUnderSystemd(skip)
+  const limits = { memory: '16m', memorySwap: '16m', reject: false }
+  const result = await engine.run(image, ['tail', '/dev/zero'], limits)
+  expect(result).toMatchObject({ oomKilled: true, signal: 'SIGKILL' })
+})
+
+test('root is confined by AppArmor', async ({ skip }) => {
+  skip(!host.apparmor, 'this kernel has no AppArmor')
+  skip(host.rootless, 'an ordinary user cannot load a profile')
+  const { stdout } = await engine.run(image, ['cat', '/proc/self/attr/current'])
+  expect(stdout.trim()).toBe('keelson-default (enforce)')
+})
+
+test('nothing is left when it has ended', async () => {
+  await engine.run(image, ['sh', '-c', 'exit 0'])
+  await expect.poll(() => readFile('/proc/self/mountinfo', 'utf8')).not.toContain(temp.path)
 })
 
 function onlyUnderSystemd(skip: TestContext['skip']): void {
   const { systemd, cgroups } = host
-  skip(
-    !systemd || cgroups.mode !== 'v2',
-    `this host has no systemd with cgroup v2 (${cgroups.mode})`,
-  )
-}
-
-function start(facts: HostFacts): Promise<Launcher> {
-  return Launcher.start(facts.rootless ? { user: planUserNamespace(facts) } : {})
+  const reason = `this host has no systemd with cgroup v2 alone (its cgroups: ${cgroups.mode})`
+  skip(!systemd || cgroups.mode !== 'v2', reason)
 }
