@@ -1,10 +1,10 @@
 //! Owner, mode, extended attributes and times of an entry.
 
-use rustix::fs::{FileType, Timespec};
+use rustix::fs::Timespec;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::tar::{Entry, invalid};
+use super::tar::{Entry, Kind, invalid};
 use crate::error::{Failure, Result, Step};
 use crate::fs::node::{Node, timespec};
 
@@ -32,9 +32,8 @@ pub struct Skipped {
 
 /// In this order: a change of owner takes away set-id bits and `security.capability`.
 pub fn set(node: Node<'_>, entry: &Entry, owners: Owners, skipped: &mut Skipped) -> Result<()> {
-    let mode = node.stat().step("look at a file")?.st_mode;
     set_owner(node, entry, owners, skipped)?;
-    if FileType::from_raw_mode(mode) != FileType::Symlink {
+    if !matches!(entry.kind, Kind::Symlink(_)) {
         node.set_mode(entry.mode).step("set the mode")?;
     }
     for (name, value) in &entry.xattrs {
@@ -98,6 +97,12 @@ fn set_xattr(node: Node<'_>, name: &[u8], value: &[u8], skipped: &mut Skipped) -
                 "the extended attribute {name} is malformed"
             )))
         }
-        outcome => outcome.step("set an extended attribute"),
+        // Some file systems have a few kilobytes for all attributes of a file, and call more "no space".
+        outcome => outcome
+            .step("set an extended attribute")
+            .map_err(|failure| {
+                let (name, length) = (String::from_utf8_lossy(name), value.len());
+                failure.detail(format!("{name} of {length} bytes"))
+            }),
     }
 }

@@ -4,7 +4,7 @@
 //! here, once the parents are there: directories that it does not describe, and hard links to files that it does not
 //! have. The result is what unpacking onto the merged parents would have given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use super::merged::{Found, Merged, What, is_opaque};
 use super::path::{OPAQUE, check_length, join, link_target, split};
 use super::tar::{base64, invalid};
-use super::target::{Directory, Format, Target};
+use super::target::{Directory, Format, Target, stated_times};
 use crate::error::{Failure, Result, Step};
 use crate::fs::copy_node;
-use crate::fs::node::{self, Node, timespec};
+use crate::fs::node::{self, Node};
 use crate::fs::remove::remove_at;
 
 #[derive(Deserialize, Debug)]
@@ -45,7 +45,6 @@ pub fn inherit(args: &Inherit) -> Result<Value> {
         target: Target::open(&args.target, args.format)?,
         parents: Merged::open(parents.clone())?,
         merged: Merged::open([args.target.as_path()].into_iter().chain(parents))?,
-        times: BTreeMap::new(),
     };
     let mut todo = BTreeSet::new();
     for path in &args.inherited {
@@ -62,7 +61,7 @@ pub fn inherit(args: &Inherit) -> Result<Value> {
     if opaque_root {
         work.hide_parents()?;
     }
-    work.finish()?;
+    work.target.finish_times()?;
     Ok(json!({}))
 }
 
@@ -71,8 +70,6 @@ struct Work {
     parents: Merged,
     /// The layer itself on top of its parents.
     merged: Merged,
-    /// What directories get when all else is done.
-    times: BTreeMap<Vec<u8>, (Timespec, Timespec)>,
 }
 
 impl Work {
@@ -92,7 +89,7 @@ impl Work {
                     let to = node::open_directory(directory.fd.as_fd(), b".");
                     let to = to.step("open a directory")?;
                     let times = describe(Node::Open(from.as_fd()), Node::Open(to.as_fd()))?;
-                    self.times.insert(path, times);
+                    self.target.record.times.0.insert(path, times);
                 }
                 Some(What::File { stat, .. })
                     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink =>
@@ -114,12 +111,16 @@ impl Work {
         else {
             return Ok(todo);
         };
+        let below = [&path[..], b"/"].concat();
         let (above, name) = split(&path).unwrap_or((b"", b"."));
         let above = self.target.find(above).step("open a directory")?;
-        self.keep_times(&above)?;
+        self.target.keep_times(&above)?;
+        let place = self.target.directory(&real)?;
+        if place.path == path || place.path.starts_with(&below) {
+            return Ok(todo); // by a link of the layer itself, it is there already
+        }
         self.move_children(&path, &real)?;
         self.target.clear(&above, name)?;
-        let below = [&path[..], b"/"].concat();
         let moved = |path: Vec<u8>| match path.strip_prefix(&below[..]) {
             Some(rest) => join(&real, rest),
             None => path,
@@ -133,7 +134,7 @@ impl Work {
         while let Some((from, to)) = todo.pop() {
             let from = self.target.find(&from).step(STEP)?;
             let to = self.target.directory(&to)?;
-            self.keep_times(&to)?;
+            self.target.keep_times(&to)?;
             if is_opaque(Node::Entry(from.fd.as_fd(), b".")) {
                 self.target.set_opaque(&to, b".")?;
             }
@@ -195,11 +196,11 @@ impl Work {
         let (real_parent, real_name) = split(&real).ok_or_else(missing)?;
         let place = self.target.directory(real_parent)?;
         if layer > 0 {
-            self.keep_times(&place)?;
+            self.target.keep_times(&place)?;
             let lower = Node::Entry(directory.as_fd(), real_name);
             copy_node(lower, &stat, place.fd.as_fd(), real_name)?;
         }
-        self.keep_times(&above)?;
+        self.target.keep_times(&above)?;
         remove_at(above.fd.as_fd(), name, path_of(path))?; // a whiteout
         fs::linkat(&place.fd, real_name, &above.fd, name, AtFlags::empty()).step(STEP)
     }
@@ -208,7 +209,7 @@ impl Work {
     fn hide_parents(&mut self) -> Result<()> {
         const STEP: &str = "hide the lower layers";
         let root = self.target.find(b"").step(STEP)?;
-        self.keep_times(&root)?;
+        self.target.keep_times(&root)?;
         for parent in self.parents.roots() {
             for name in node::names(parent.as_fd()).step(STEP)? {
                 let name = name.as_bytes();
@@ -225,20 +226,6 @@ impl Work {
         }
         Ok(())
     }
-
-    /// What is made in a directory from here on does not show in its times.
-    fn keep_times(&mut self, directory: &Directory) -> Result<()> {
-        if !self.times.contains_key(&directory.path) {
-            let stat = fs::fstat(&directory.fd).step("look at a directory")?;
-            self.times.insert(directory.path.clone(), times(&stat));
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.target.record.times.0 = self.times;
-        self.target.finish_times()
-    }
 }
 
 /// Owner, mode and extended attributes, except overlay's own. Returns the times.
@@ -254,14 +241,7 @@ fn describe(from: Node<'_>, to: Node<'_>) -> Result<(Timespec, Timespec)> {
                 .step(STEP)?;
         }
     }
-    Ok(times(&stat))
-}
-
-fn times(stat: &fs::Stat) -> (Timespec, Timespec) {
-    (
-        timespec(stat.st_atime, stat.st_atime_nsec as i64),
-        timespec(stat.st_mtime, stat.st_mtime_nsec as i64),
-    )
+    Ok(stated_times(&stat))
 }
 
 fn reading() -> fs::OFlags {

@@ -1,6 +1,6 @@
 //! What is known of a layer's paths while it is being applied. Paths are real ones: no symbolic link lies on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fs::Timespec;
 
@@ -13,6 +13,9 @@ pub struct Record {
     /// Hard links to files of lower layers: order of appearance, target.
     pub links: Paths<(usize, Vec<u8>)>,
     link_count: usize,
+    /// Places where whiteouts were carried out: of the parents nothing is left there, and looking again would only take
+    /// time, as much as an attacker wants.
+    pub hidden: BTreeSet<Vec<u8>>,
     /// All that this layer made, which its own whiteouts do not touch. Kept only where parents' files lie among it.
     pub ours: Option<Paths<()>>,
 }

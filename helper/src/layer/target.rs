@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec};
 use rustix::io::Errno;
 use serde::Deserialize;
 
@@ -94,7 +94,7 @@ impl Target {
             Err(Errno::NOENT | Errno::NOTDIR) => self.make(path)?,
             Err(errno) => return Err(resolve_failure(errno)),
         };
-        self.keep_times(&directory)?;
+        self.keep_parents_times(&directory)?;
         let directory = Rc::new(directory);
         self.last = Some((path.to_vec(), directory.clone()));
         Ok(directory)
@@ -183,6 +183,7 @@ impl Target {
                 Ok(found) => at = found,
                 Err(Errno::NOENT) => {
                     check_length(&at.path, &name)?;
+                    self.keep_times(&at)?;
                     let made = fs::mkdirat(&at.fd, &name[..], Mode::from_raw_mode(0o755));
                     if made == Err(Errno::EXIST) {
                         links += 1;
@@ -237,21 +238,30 @@ impl Target {
     }
 
     /// A directory of the parents that this layer does not describe keeps its times, though entries are made in it.
-    fn keep_times(&mut self, directory: &Directory) -> Result<()> {
-        let Some(ours) = &self.record.ours else {
-            return Ok(());
-        };
-        if ours.0.contains_key(&directory.path) || self.record.times.0.contains_key(&directory.path)
-        {
-            return Ok(());
+    fn keep_parents_times(&mut self, directory: &Directory) -> Result<()> {
+        match &self.record.ours {
+            Some(ours) if !ours.0.contains_key(&directory.path) => self.keep_times(directory),
+            _ => Ok(()),
         }
-        let stat = fs::fstat(&directory.fd).step("look at a directory")?;
-        let accessed = timespec(stat.st_atime, stat.st_atime_nsec as i64);
-        let modified = timespec(stat.st_mtime, stat.st_mtime_nsec as i64);
-        let times = (accessed, modified);
-        self.record.times.0.insert(directory.path.clone(), times);
+    }
+
+    /// What is made in the directory from here on does not show in its times, unless they are set otherwise.
+    pub fn keep_times(&mut self, directory: &Directory) -> Result<()> {
+        if !self.record.times.0.contains_key(&directory.path) {
+            let stat = fs::fstat(&directory.fd).step("look at a directory")?;
+            let times = stated_times(&stat);
+            self.record.times.0.insert(directory.path.clone(), times);
+        }
         Ok(())
     }
+}
+
+/// Accessed, modified.
+pub fn stated_times(stat: &Stat) -> (Timespec, Timespec) {
+    (
+        timespec(stat.st_atime, stat.st_atime_nsec as i64),
+        timespec(stat.st_mtime, stat.st_mtime_nsec as i64),
+    )
 }
 
 /// Through links, more components can be waiting than a path has.

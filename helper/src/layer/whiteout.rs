@@ -23,7 +23,10 @@ impl Target {
             let path = join(&parent.path, name);
             // Symbolic links on the way are resolved; the directory's own times must survive.
             self.directory(&parent.path)?;
-            return self.hide(path);
+            return match self.record.hidden.insert(path.clone()) {
+                true => self.hide(path),
+                false => Ok(()),
+            };
         }
         let parent = self.directory(parent)?;
         if self.record.links.0.contains_key(&join(&parent.path, name)) {
@@ -61,7 +64,10 @@ impl Target {
         match self.find(parent) {
             Ok(directory) => {
                 self.directory(&directory.path)?;
-                self.hide_children(directory).map(drop)
+                match self.record.hidden.insert(join(&directory.path, OPAQUE)) {
+                    true => self.hide_children(directory),
+                    false => Ok(()),
+                }
             }
             Err(_) => Ok(()),
         }

@@ -142,6 +142,7 @@ fn files_behind_a_parents_link_go_where_it_leads() {
         .file(b"usr/lib/old", b"")
         .symlink(b"lib", b"usr/lib");
     let layer = Archive::new()
+        .entry(directory(b".", 0o755, 0, 77), b"")
         .file(b"lib/new", b"1")
         .file(b"lib/sub/f", b"2")
         .file(b"lib/.wh.old", b"")
@@ -154,6 +155,7 @@ fn files_behind_a_parents_link_go_where_it_leads() {
     assert_eq!(names(&bench.at("usr/lib/sub")), ["f", "g"]);
     assert_eq!(meta(&bench, "usr/lib"), (0o755, 9, 20));
     assert_eq!(meta(&bench, "usr"), (0o755, 0, 10));
+    assert_eq!(meta(&bench, "."), (0o755, 0, 77));
 }
 
 #[test]
@@ -191,6 +193,19 @@ fn an_opaque_root_hides_every_parent() {
         bench.xattr("d", "trusted.overlay.opaque"),
         Some(b"y".to_vec())
     );
+}
+
+#[test]
+fn a_layers_own_link_back_is_left_alone() {
+    let low = Archive::new()
+        .directory(b"usr/lib")
+        .symlink(b"lib", b"usr/lib");
+    let layer = Archive::new()
+        .file(b"lib/f", b"kept")
+        .symlink(b"usr/lib", b"/lib");
+    let (_lower, bench, outcome) = stack(&[low], &layer);
+    outcome.unwrap();
+    assert_eq!(bench.read("lib/f"), "kept");
 }
 
 /// Overlay over the layers must show what unpacking them one after the other gives.
