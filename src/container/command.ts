@@ -14,8 +14,12 @@ export function commandLine(
   image: ExecutionParameters,
 ): string[] {
   const entrypoint = given.entrypoint ?? image.Entrypoint ?? []
-  const command = given.command ?? (given.entrypoint === undefined ? image.Cmd : undefined) ?? []
-  const args = [...entrypoint, ...command]
+  // An empty command is none.
+  const own = given.command !== undefined && given.command.length > 0 ? given.command : undefined
+  const command = own ?? (given.entrypoint === undefined ? image.Cmd : undefined) ?? []
+  // One empty word is how images and callers say that there is no entrypoint.
+  const isNone = entrypoint.length === 1 && entrypoint[0] === ''
+  const args = [...(isNone ? [] : entrypoint), ...command]
   if (args.length === 0) {
     throw keelsonError('KEELSON_INVALID_OPTION', 'There is no command to run.', {
       hint: 'The image names none: pass one, e.g. engine.run(image, ["sh"]).',
@@ -53,6 +57,7 @@ export function environment(
     if (value === undefined) values.delete(name)
     else values.set(name, value)
   }
-  if (!values.has('HOME')) values.set('HOME', defaults.home)
+  // An empty one counts as none, as with runc.
+  if (!values.get('HOME')) values.set('HOME', defaults.home)
   return [...values].map(([name, value]) => `${name}=${value}`)
 }

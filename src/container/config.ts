@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import { planContainerCgroups, type CgroupBase } from '../runtime/cgroup.ts'
@@ -61,7 +61,8 @@ export function computeConfig(input: ConfigInput): OciConfig {
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: commandLine(options, image.parameters),
       env: environment(options.env, image.parameters, { hostname, home: user.home, tty: false }),
-      cwd: options.workdir ?? (image.parameters.WorkingDir || '/'),
+      // An image may have it relative, which is from the root.
+      cwd: posix.join('/', options.workdir ?? image.parameters.WorkingDir ?? ''),
       capabilities,
       rlimits: options.ulimits.map(({ name, soft, hard }) => ({
         type: `RLIMIT_${name.toUpperCase()}`,
@@ -85,6 +86,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       ownIpc: options.ipc === 'private',
       cgroups: limits.cgroups.v2 !== undefined || limits.cgroups.v1 !== undefined,
       shmSize: options.shmSize,
+      readonly: options.readonly,
       etc: {
         hosts: join(bundle, 'hosts'),
         hostname: join(bundle, 'hostname'),
@@ -96,7 +98,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
     linux: {
       namespaces: planNamespaces(options),
       devices: [...(options.privileged ? [] : DEFAULT_DEVICES), ...input.devices.map(node)],
-      ...(Object.keys(options.sysctls).length > 0 && { sysctl: options.sysctls }),
+      sysctl: { ...networkSysctls(options, host.rootless), ...options.sysctls },
       resources: limits.resources,
       ...(input.seccomp !== undefined && {
         seccomp: resolveSeccomp(input.seccomp, {
@@ -146,6 +148,16 @@ function hasController({ v2, v1 }: CgroupBase, name: string): boolean {
   return v2?.controllers.includes(name) === true || name in v1
 }
 
+/** Docker's: a network of one's own needs no guard over its low ports and its pings. */
+function networkSysctls(options: NormalizedOptions, rootless: boolean): Record<string, string> {
+  if (options.network === 'host') return {}
+  return {
+    // In a user namespace the greatest group is not mapped.
+    ...(!rootless && { 'net.ipv4.ping_group_range': '0 2147483647' }),
+    'net.ipv4.ip_unprivileged_port_start': '0',
+  }
+}
+
 function planNamespaces(options: NormalizedOptions): OciLinux['namespaces'] {
   return [
     { type: 'mount' },
@@ -171,7 +183,7 @@ function node(device: ConfigInput['devices'][number]): LinuxDevice {
   }
 }
 
-/** RLIM_INFINITY; the helper takes what is above 2^63 for it, as JavaScript's numbers cannot hold it. */
+/** RLIM_INFINITY is no JavaScript number; this is the greatest below it, and the helper takes all from 2^63 on for it. */
 function unlimited(limit: number): number {
-  return limit === -1 ? 2 ** 64 : limit
+  return limit === -1 ? 2 ** 64 - 2048 : limit
 }

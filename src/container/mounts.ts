@@ -13,6 +13,8 @@ export interface MountInput {
   /** The container has cgroups of its own to look at. */
   cgroups: boolean
   shmSize: number
+  /** The root is, and so are the files mounted over the image's. */
+  readonly: boolean
   /** Files of the host mounted over /etc/hosts, /etc/hostname, /etc/resolv.conf. */
   etc: { hosts: string; hostname: string; resolvConf: string }
   mounts: readonly NormalizedMount[]
@@ -33,6 +35,7 @@ export function planMounts(input: MountInput): OciMount[] {
 function systemMounts(input: MountInput): OciMount[] {
   const { privileged, rootless, etc } = input
   const writable = privileged ? 'rw' : 'ro'
+  const named = ['rbind', 'rprivate', ...(input.readonly ? ['ro'] : [])]
   return [
     input.ownPid || !rootless
       ? mount('/proc', 'proc', 'proc', SAFE)
@@ -60,9 +63,9 @@ function systemMounts(input: MountInput): OciMount[] {
     input.ownIpc
       ? mount('/dev/shm', 'tmpfs', 'shm', [...SAFE, 'mode=1777', `size=${input.shmSize}`])
       : mount('/dev/shm', 'bind', '/dev/shm', ['rbind', ...SAFE]),
-    mount('/etc/resolv.conf', 'bind', etc.resolvConf, ['rbind', 'rprivate']),
-    mount('/etc/hostname', 'bind', etc.hostname, ['rbind', 'rprivate']),
-    mount('/etc/hosts', 'bind', etc.hosts, ['rbind', 'rprivate']),
+    mount('/etc/resolv.conf', 'bind', etc.resolvConf, named),
+    mount('/etc/hostname', 'bind', etc.hostname, named),
+    mount('/etc/hosts', 'bind', etc.hosts, named),
   ]
 }
 

@@ -23,7 +23,7 @@ import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
 import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
-import { findUser } from './user.ts'
+import { findUser, isMapped, mapUser } from './user.ts'
 import type { UserDatabases } from './user-lookup.ts'
 
 /** What a run needs of its engine. */
@@ -162,7 +162,8 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     appArmor(context, options),
     findDevices(options),
   ])
-  const user = findUser(options.user ?? parameters.User ?? '', database)
+  const found = findUser(options.user ?? parameters.User ?? '', database)
+  const user = mapUser(found, context.user)
   const bundle = join(context.directory, id)
   const input = {
     id,
@@ -174,7 +175,7 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     host: context.host,
     cgroups: context.cgroups,
     capabilities: context.probe.capabilities,
-    ttyGroup: isMapped(context.user?.gidMappings, 5),
+    ttyGroup: context.user === undefined || isMapped(context.user.gidMappings, 5),
     seccomp,
     apparmor,
     devices,
@@ -343,14 +344,6 @@ function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve!: (value: T) => void
   const promise = new Promise<T>((settled) => (resolve = settled))
   return { promise, resolve }
-}
-
-/** Root's namespace has every id. */
-function isMapped(mappings: UserNamespacePlan['gidMappings'] | undefined, id: number): boolean {
-  return (
-    mappings === undefined ||
-    mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
-  )
 }
 
 function aborted(signal: AbortSignal): KeelsonError {

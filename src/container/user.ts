@@ -1,4 +1,5 @@
 import { keelsonError } from '../errors.ts'
+import type { IdMapping, UserNamespacePlan } from '../runtime/protocol.ts'
 
 /** Who a process is, and where its home is. */
 export interface ContainerUser {
@@ -28,10 +29,10 @@ export function findUser(asked: string, database: UserDatabase): ContainerUser {
   if (rest.length > 0) throw notFound('user', asked)
   const wanted = userPart === '' ? '0' : userPart
   const number = identity(wanted)
-  // A name that is all digits is a name first.
-  const entry =
-    passwdEntries(database.passwd).find(({ name }) => name === wanted) ??
-    passwdEntries(database.passwd).find(({ uid }) => uid === number)
+  // What is a number is never a name: an image cannot make somebody else of it.
+  const entry = passwdEntries(database.passwd).find((each) =>
+    number === undefined ? each.name === wanted : each.uid === number,
+  )
   if (entry === undefined && number === undefined) throw notFound('user', wanted)
   const uid = entry?.uid ?? number ?? 0
   const home = entry === undefined || entry.home === '' ? '/' : entry.home
@@ -52,9 +53,33 @@ export function findUser(asked: string, database: UserDatabase): ContainerUser {
 
 function findGroup(asked: string, groups: GroupEntry[]): number {
   const number = identity(asked)
-  const gid = groups.find(({ name }) => name === asked)?.gid ?? number
+  const gid = number ?? groups.find(({ name }) => name === asked)?.gid
   if (gid === undefined) throw notFound('group', asked)
   return gid
+}
+
+/**
+ * The user as far as it exists in a user namespace: groups that are not mapped are left out, and all of them where setgroups(2) is denied.
+ *
+ * @throws `KEELSON_UNSUPPORTED` when the user itself does not exist there
+ */
+export function mapUser(user: ContainerUser, plan: UserNamespacePlan | undefined): ContainerUser {
+  if (plan === undefined) return user
+  const { uid, gid } = user
+  if (!isMapped(plan.uidMappings, uid) || !isMapped(plan.gidMappings, gid)) {
+    throw keelsonError('KEELSON_UNSUPPORTED', `Your user namespace has no user ${uid}:${gid}.`, {
+      hint: 'Install newuidmap (Debian package uidmap) and give yourself ranges in /etc/subuid and /etc/subgid, or run as user "0".',
+      user: `${uid}:${gid}`,
+    })
+  }
+  const denied = plan.setgroups === 'deny'
+  const groups = user.additionalGids.filter((id) => !denied && isMapped(plan.gidMappings, id))
+  return { ...user, additionalGids: groups }
+}
+
+/** Whether an id of the user namespace stands for any of the host. */
+export function isMapped(mappings: readonly IdMapping[], id: number): boolean {
+  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
 }
 
 interface GroupEntry {

@@ -7,7 +7,9 @@ use super::config;
 use crate::error::{Failure, Result, Step};
 
 /// The specification's `RLIM_INFINITY`.
-const INFINITY: u64 = u64::MAX;
+///
+/// Node's JSON cannot say it; it says the greatest number below. Nothing from here on is a limit.
+const INFINITY: u64 = 1 << 63;
 
 pub struct PlannedRlimit {
     name: String,
@@ -22,7 +24,7 @@ pub fn plan(rlimits: &[config::Rlimit]) -> Result<Vec<PlannedRlimit>> {
             let resource = resource(&rlimit.kind).ok_or_else(|| {
                 Failure::kind("read process.rlimits", "config-invalid").detail(rlimit.kind.clone())
             })?;
-            let finite = |value: u64| (value != INFINITY).then_some(value);
+            let finite = |value: u64| (value < INFINITY).then_some(value);
             let limit = Rlimit {
                 current: finite(rlimit.soft),
                 maximum: finite(rlimit.hard),
