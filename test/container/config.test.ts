@@ -25,8 +25,8 @@ function withoutDialect(schema: unknown): object {
   const { $schema: _, ...rest } = schema as Record<string, unknown>
   const properties = rest['properties'] as Record<string, unknown> | undefined
   if (properties?.['linux'] === undefined) return rest
-  const others = ['windows', 'solaris', 'vm', 'zos', 'freebsd']
-  const kept = Object.entries(properties).filter(([name]) => !others.includes(name))
+  const others = new Set(['windows', 'solaris', 'vm', 'zos', 'freebsd'])
+  const kept = Object.entries(properties).filter(([name]) => !others.has(name))
   return { ...rest, properties: Object.fromEntries(kept) }
 }
 
