@@ -76,10 +76,10 @@ pub fn apply(args: &Apply, progress: &mut dyn FnMut(Value)) -> Result<Applied> {
     let watch = Arc::new(Watch::default());
     let (source, growth) = Source::open(&args.source, args.size, args.follow, watch.clone())?;
 
-    let mut last = Instant::now();
+    let mut last: Option<Instant> = None;
     let mut heard = || {
-        if last.elapsed() >= PROGRESS_EVERY {
-            last = Instant::now();
+        if last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY) {
+            last = Some(Instant::now());
             progress(json!({ "read": watch.read.load(Ordering::Relaxed) }));
         }
     };
