@@ -47,16 +47,17 @@ impl<T> Descent<T> {
         let Some(level) = self.levels.pop() else {
             return Ok(None);
         };
-        if let (Some(above), Some(below)) = (self.levels.last_mut(), &level.fd)
-            && above.fd.is_none()
-        {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = fs::openat(below, "..", flags, Mode::empty())?;
-            // Somebody moved the directory: its parent is not where we came from.
-            if identity(fd.as_fd())? != above.identity {
-                return Err(Errno::STALE);
+        match (self.levels.last_mut(), &level.fd) {
+            (Some(above), Some(below)) if above.fd.is_none() => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let fd = fs::openat(below, "..", flags, Mode::empty())?;
+                // Somebody moved the directory: its parent is not where we came from.
+                if identity(fd.as_fd())? != above.identity {
+                    return Err(Errno::STALE);
+                }
+                above.fd = Some(fd);
             }
-            above.fd = Some(fd);
+            _ => (),
         }
         Ok(Some((level.name, level.state)))
     }

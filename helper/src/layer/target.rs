@@ -84,10 +84,9 @@ impl Target {
 
     /// The directory at `path`, made where it is missing. Symbolic links are followed inside the target.
     pub fn directory(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
-        if let Some((asked, directory)) = &self.last
-            && asked == path
-        {
-            return Ok(directory.clone());
+        match &self.last {
+            Some((asked, directory)) if asked == path => return Ok(directory.clone()),
+            _ => (),
         }
         let directory = match self.find(path) {
             Ok(found) => found,

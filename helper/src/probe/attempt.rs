@@ -75,10 +75,14 @@ impl Drop for Scratch {
 fn remove_abandoned(directory: &Path) -> Result<()> {
     let listed = std::fs::read_dir(directory).step_at("list the probed directory", directory)?;
     for entry in listed.flatten() {
-        if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
-            && let Ok(fd) = open(&entry.path())
-            && fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
-        {
+        if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let free = open(&entry.path()).and_then(|fd| {
+            fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(fd)
+        });
+        if free.is_ok() {
             remove_path(&entry.path())?;
         }
     }
