@@ -3,6 +3,7 @@ import { keelsonError, type KeelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/launcher.ts'
 import type { Helper, LayerApplied, LayerFormat } from '../runtime/protocol.ts'
 import { storageError } from '../store/errno.ts'
+import { throwIfAborted } from '../util/abort.ts'
 import { Semaphore } from '../util/semaphore.ts'
 import type { LayerSource, UnpackOptions } from './snapshotter.ts'
 
@@ -57,6 +58,8 @@ export async function applyLayer(
   const applied = await places.run(work, signal).catch((error: unknown) => {
     throw layerError(error, layer, target)
   })
+  // The last bytes may have been written while the abort was on its way.
+  throwIfAborted(signal, 'The unpacking')
   if (applied.diffId !== layer.diffId) {
     throw keelsonError(
       'KEELSON_DIGEST_MISMATCH',
