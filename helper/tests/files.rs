@@ -69,6 +69,20 @@ fn a_probe_tells_what_is_possible_and_leaves_nothing() {
 }
 
 #[test]
+fn many_probes_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let facts = Helper::start().ok("probe", json!({ "directory": directory.path() }));
+                assert_eq!(facts["overlay"], json!({ "ok": true }));
+            });
+        }
+    });
+    assert_eq!(entries(directory.path()), 0);
+}
+
+#[test]
 fn a_probe_on_a_file_system_that_cannot_hold_an_upper_directory() {
     // The probe's own directory is on an overlay, which refuses to be the upper layer of another one.
     let directory = tempfile::tempdir().unwrap();

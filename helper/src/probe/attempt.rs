@@ -56,13 +56,29 @@ const PREFIX: &str = ".probe-";
 
 impl Scratch {
     pub fn make(directory: &Path) -> Result<Self> {
-        const STEP: &str = "make a directory for probing";
         remove_abandoned(directory)?;
-        let path = directory.join(format!("{PREFIX}{}", std::process::id()));
-        fs::mkdir(&path, Mode::RWXU).step_at(STEP, &path)?;
-        let fd = open(&path).step_at(STEP, &path)?;
-        fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).step_at(STEP, &path)?;
-        Ok(Scratch { path, fd })
+        let mut number = 0;
+        loop {
+            let path = directory.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match claim(&path) {
+                Ok(fd) => return Ok(Scratch { path, fd }),
+                // Another one's with our process id (in another namespace), or taken for abandoned before it was locked.
+                Err(Errno::EXIST | Errno::AGAIN | Errno::NOENT | Errno::STALE) if number < 100 => {
+                    number += 1
+                }
+                Err(errno) => return Err(errno).step_at("make a directory for probing", path),
+            }
+        }
+    }
+}
+
+fn claim(path: &Path) -> rustix::io::Result<OwnedFd> {
+    fs::mkdir(path, Mode::RWXU)?;
+    let fd = open(path)?;
+    fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    match fs::fstat(&fd)?.st_nlink {
+        0 => Err(Errno::STALE),
+        _ => Ok(fd),
     }
 }
 
