@@ -11,7 +11,7 @@ import type { LayerSource, UnpackOptions } from './snapshotter.ts'
  * What a layer may grow to before it is taken for a bomb. Real layers stay far below: the largest published ones (models,
  * data sets) have some tens of gigabytes, Debian as a whole about a million files.
  */
-const LIMITS = { bytes: 256 * 1024 ** 3, entries: 10_000_000, ratio: 1000 } as const
+const LIMITS = { bytes: 256 * 1024 ** 3, entries: 10_000_000, ratio: 2000 } as const
 
 /** How this host wants layers written. */
 export interface ApplyFormat {
