@@ -30,11 +30,15 @@ export async function bench() {
         runRoot: join(directory, 'source-run'),
       }),
     )
-    const image = await engine.images.from({ '/': tree }, { tags: ['bench.invalid/large:1'] })
+    const image = await engine.images.from(
+      { '/tree': tree },
+      {},
+      { reference: 'bench.invalid/large:1', compression: 'gzip' },
+    )
     const registry = owned.own(
       await Registry.listen({ layout: join(directory, 'source', 'content') }),
     )
-    const layer = image.manifest.layers[0]
+    const [layer] = (await image.inspect()).layers
     const url = `http://${registry.host}/v2/large/blobs/${layer.digest}`
     let turn = 0
     const results = await alternate(
