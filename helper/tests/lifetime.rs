@@ -11,7 +11,9 @@ fn forest(helper: &mut Helper, bundle: &mut Bundle) -> Vec<std::os::fd::OwnedFd>
     bundle.config["process"]["args"] = json!(["sh", "-c", "setsid sleep 1000 & echo ready; wait"]);
     let (request, [stdout, _]) = helper.begin(&bundle.id, &bundle.config, b"");
     let answer = helper.answer(request);
-    let pid = answer["ok"]["pid"].as_u64().unwrap() as u32;
+    let pid = answer["ok"]["pid"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{answer}")) as u32;
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout.unwrap()), &mut line).unwrap();
     let processes: Vec<u32> = children(pid).into_iter().chain([pid]).collect();
