@@ -8,20 +8,24 @@ import { rmSync } from 'node:fs'
 import { bootstrap } from './bootstrap.mjs'
 import { buildTypeScript } from './build.mjs'
 import { close, countCargo, countVitest, failedStep, none, sum } from './lib/counts.mjs'
-import { bin, heading, main, run } from './lib/process.mjs'
+import { bin, heading, main, root, run } from './lib/process.mjs'
 import { pack } from './pack-platforms.mjs'
 
-const HELPER = ['--manifest-path', 'helper/Cargo.toml', '--locked']
+/** There cargo finds its configuration, without which the helper would not be static. */
+const HELPER = { cwd: `${root}/helper` }
 
 /** name -> what it runs. Cheap ones first: a typing mistake should not take minutes to be told. */
 const STAGES = {
-  lint: check(bin('oxlint'), '--type-aware'),
-  format: check(bin('prettier'), '--check', '.'),
-  'dead-code': check(bin('knip')),
-  types: check(bin('tsc'), '-p', 'tsconfig.json', '--noEmit'),
-  docs: check(bin('typedoc'), '--emit', 'none', '--treatWarningsAsErrors'),
-  'rust-format': check('cargo', 'fmt', '--manifest-path', 'helper/Cargo.toml', '--check'),
-  'rust-lint': check('cargo', 'clippy', ...HELPER, '--all-targets', '--', '-D', 'warnings'),
+  lint: check([bin('oxlint'), '--type-aware']),
+  format: check([bin('prettier'), '--check', '.']),
+  'dead-code': check([bin('knip')]),
+  types: check([bin('tsc'), '-p', 'tsconfig.json', '--noEmit']),
+  docs: check([bin('typedoc'), '--emit', 'none', '--treatWarningsAsErrors']),
+  'rust-format': check(['cargo', 'fmt', '--check'], HELPER),
+  'rust-lint': check(
+    ['cargo', 'clippy', '--locked', '--all-targets', '--', '-D', 'warnings'],
+    HELPER,
+  ),
   unit: (title) => vitest(title, 'unit'),
   'rust-test': cargoTest,
   package: checkPackage,
@@ -45,8 +49,8 @@ await main(import.meta, async (names) => {
 })
 
 /** A stage that holds or does not. */
-function check(...command) {
-  return async (title) => ((await run(command)) === 0 ? none() : failedStep(title))
+function check(command, options) {
+  return async (title) => ((await run(command, options)) === 0 ? none() : failedStep(title))
 }
 
 function vitest(title, project) {
@@ -59,7 +63,10 @@ function vitest(title, project) {
 
 async function cargoTest(title) {
   let text = ''
-  const code = await run(['cargo', 'test', ...HELPER], { onOutput: (part) => (text += part) })
+  const code = await run(['cargo', 'test', '--locked', '--no-fail-fast'], {
+    ...HELPER,
+    onOutput: (part) => (text += part),
+  })
   return countCargo(title, code, text)
 }
 
