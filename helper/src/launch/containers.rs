@@ -51,6 +51,10 @@ impl Launcher {
         }
         let rootless = self.host()?.rootless;
         let plan = Plan::new(run.container, run.config, &mut self.filters, rootless)?;
+        if plan.process.terminal.is_some() {
+            return Err(Failure::kind("read the configuration", "config-invalid")
+                .detail("process.terminal is for a monitor"));
+        }
         let container = match Container::start(plan, self.host()?) {
             Ok(container) => container,
             Err(failed) => {
@@ -227,7 +231,7 @@ impl Launcher {
         let Some(running) = self.containers.get_mut(&key) else {
             return;
         };
-        let pid = running.container.pid.as_raw_nonzero().get();
+        let pid = running.container.pid().as_raw_nonzero().get();
         if let Some(id) = running.request.take() {
             let ok = raw(&json!({ "pid": pid, "warnings": warnings }));
             self.connection.send(&Frame::Ok { id, ok: &ok });

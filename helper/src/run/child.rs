@@ -10,13 +10,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Resource, Signal};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::process::DumpableBehavior;
 
-use super::credentials;
 use super::devices::make_devices;
+use super::execute::{
+    become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
+};
 use super::masks::{make_readonly, mask_paths};
 use super::mounts::{close_late, mount_all};
 use super::namespaces::{unshare_cgroup, unshare_network};
@@ -24,9 +25,10 @@ use super::plan::Plan;
 use super::root::Root;
 use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
 use super::stdio::{self, Streams};
-use super::{Host, rlimits, sysctl};
-use crate::error::{Failure, Result, Step};
-use crate::protocol::{self, Report};
+use super::terminal::Terminal;
+use super::{Host, sysctl};
+use crate::error::{Result, Step};
+use crate::protocol::Report;
 use crate::sys;
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
@@ -42,9 +44,10 @@ pub fn run(
 ) -> ! {
     let failure = match prepare(plan, prepared, streams, channel, host) {
         Ok(()) if plan.extension.init => plan
+            .process
             .command
             .execute_under_init(&host.helper, channel.as_raw_fd()),
-        Ok(()) => plan.command.execute(),
+        Ok(()) => plan.process.command.execute(),
         Err(failure) => failure,
     };
     send(channel, &Report::of(Err::<(), _>(failure)));
@@ -61,13 +64,17 @@ fn prepare(
     let namespaces = &plan.namespaces;
 
     // 1. Leave the launcher: its descriptors, its session, its keys, its life after death.
-    isolate(
-        plan,
-        prepared.as_deref().unwrap_or_default(),
-        streams,
-        channel,
-        host,
-    )?;
+    let mut keep: Vec<_> = prepared.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+    keep.push(host.procfs.as_fd().as_raw_fd());
+    if plan.extension.init {
+        keep.push(host.helper.as_raw_fd());
+    }
+    isolate(streams, channel, &keep)?;
+    if !namespaces.pid {
+        // Others could look into this process, which still holds the launcher's memory, before it executes.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .step("hide this process")?;
+    }
 
     // 2. Namespaces that do not depend on the launcher's next steps.
     namespaces.join_existing()?;
@@ -97,8 +104,9 @@ fn prepare(
     // 5. What is mounted and made inside the root, and hidden there.
     let late = mount_all(&root, &plan.mounts, &plan.cgroups)?;
     make_devices(&root, &plan.devices, &plan.mounts)?;
-    root.make_directory(&plan.cwd)
-        .step_at("make the working directory", &plan.cwd)?;
+    let cwd = &plan.process.cwd;
+    root.make_directory(cwd)
+        .step_at("make the working directory", cwd)?;
     close_late(late)?;
     make_readonly(&root, &plan.linux.readonly_paths, &plan.mounts)?;
     mask_paths(&root, &plan.linux.masked_paths, &plan.mounts)?;
@@ -123,75 +131,32 @@ fn prepare(
         sys::network::loopback_up(&socket).step("bring lo up")?;
     }
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
-    if let Some(score) = plan.oom_score_adj {
-        host.procfs
-            .write("self/oom_score_adj", score.to_string().as_bytes())?;
-    }
-    set_labels(plan, host)?;
+    set_attributes(&plan.process, host)?;
 
     // 7. Inside.
     pivot(&root, plan.propagation)?;
-    stdio::install(streams)?;
-    enter_working_directory(&plan.cwd)?;
+    let inside = open_root()?;
+    let terminal = match plan.process.terminal {
+        Some(size) => Some(Terminal::open(&inside, &plan.process.user, size)?),
+        None => None,
+    };
+    match &terminal {
+        Some(terminal) => {
+            terminal.bind_console(&inside)?;
+            terminal.install()?;
+        }
+        None => stdio::install(streams)?,
+    }
+    enter_working_directory(&inside, cwd)?;
 
     // 8. The user, and less and less.
-    let mut warnings = Vec::new();
-    rustix::process::setrlimit(Resource::Nofile, host.descriptors).step("restore RLIMIT_NOFILE")?;
-    rlimits::apply(&plan.rlimits, plan.extension.ulimit_clamp, &mut warnings)?;
-    rustix::process::umask(Mode::from_raw_mode(plan.umask));
-    sys::close::close_all_on_exec().step("mark descriptors")?;
-    if plan.extension.init {
-        rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty()).step("keep the channel")?;
-    }
-    sys::signal::set_mask(&[]);
-    send(channel, &Report::of(Ok(warnings)));
-    credentials::assume(
-        &plan.user,
-        plan.capabilities,
-        plan.filter.as_deref(),
-        plan.no_new_privileges,
-    )?;
-    outlive_nobody(channel)
-}
-
-fn isolate(
-    plan: &Plan,
-    prepared: &[OwnedFd],
-    streams: &Streams,
-    channel: &OwnedFd,
-    host: &Host,
-) -> Result<()> {
-    let mut keep = vec![channel.as_raw_fd(), host.procfs.as_fd().as_raw_fd()];
-    keep.extend(
-        streams
-            .near_ends()
-            .into_iter()
-            .flatten()
-            .map(|fd| fd.as_raw_fd()),
-    );
-    keep.extend(prepared.iter().map(AsRawFd::as_raw_fd));
-    if plan.extension.init {
-        keep.push(host.helper.as_raw_fd());
-    }
-    sys::close::close_all_but(&keep).step("close inherited descriptors")?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .step("set the parent-death signal")?;
-    rustix::process::setsid().step("make a session")?;
-    sys::keyring::join_new_session_keyring()
-        .or_else(|errno| {
-            if errno == Errno::NOSYS {
-                Ok(())
-            } else {
-                Err(errno)
-            }
-        })
-        .step("make a session keyring")?;
-    if !plan.namespaces.pid {
-        // Others could look into this process, which still holds the launcher's memory, before it executes.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .step("hide this process")?;
-    }
-    Ok(())
+    become_program(
+        &plan.process,
+        terminal.as_ref().map(|terminal| terminal.master.as_fd()),
+        channel,
+        plan.extension.init,
+        host.descriptors,
+    )
 }
 
 /// Blocks until the launcher has done its part. When the launcher is gone, so is this process.
@@ -206,22 +171,6 @@ fn wait_for_word(channel: &OwnedFd) -> Result<()> {
     }
 }
 
-/// The parent-death signal was set after a change of user, perhaps too late: a launcher that had died before would
-/// never be missed.
-fn outlive_nobody(channel: &OwnedFd) -> Result<()> {
-    let mut peek = [0];
-    match rustix::net::recv(channel, &mut peek, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
-        Ok((0, _)) => sys::process::exit(1),
-        _ => Ok(()),
-    }
-}
-
-fn become_root() -> Result<()> {
-    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
-    rustix::thread::set_thread_res_gid(gid, gid, gid).step("become root of the user namespace")?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).step("become root of the user namespace")
-}
-
 fn set_names(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         rustix::system::sethostname(name.as_bytes()).step("set the host name")?;
@@ -230,57 +179,4 @@ fn set_names(plan: &Plan) -> Result<()> {
         rustix::system::setdomainname(name.as_bytes()).step("set the domain name")?;
     }
     Ok(())
-}
-
-/// For the program that will be executed; this process keeps its own until then.
-fn set_labels(plan: &Plan, host: &Host) -> Result<()> {
-    if let Some(profile) = &plan.apparmor {
-        let value = format!("exec {profile}");
-        let modern = host
-            .procfs
-            .write("thread-self/attr/apparmor/exec", value.as_bytes());
-        match modern {
-            // Before Linux 5.8 AppArmor has no directory of its own.
-            Err(Failure {
-                errno: Some(errno), ..
-            }) if errno == Errno::NOENT.raw_os_error() => {
-                host.procfs
-                    .write("thread-self/attr/exec", value.as_bytes())?;
-            }
-            written => written?,
-        }
-    }
-    if let Some(label) = &plan.selinux {
-        host.procfs
-            .write("thread-self/attr/exec", label.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Resolved anew inside, without magic links, and looked at afterwards: a working directory that can be named from the
-/// root is inside it (CVE-2024-21626).
-fn enter_working_directory(path: &str) -> Result<()> {
-    let slash = rustix::fs::open(
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .step("open the root")?;
-    let directory = Root::new(slash)
-        .find(path)
-        .step_at("enter the working directory", path)?;
-    rustix::process::fchdir(&directory).step_at("enter the working directory", path)?;
-    let name = rustix::process::getcwd(Vec::new()).step_at("enter the working directory", path)?;
-    if name.as_bytes().starts_with(b"/") {
-        Ok(())
-    } else {
-        Err(Failure::new("enter the working directory")
-            .path(path)
-            .detail("outside of the root"))
-    }
-}
-
-fn send(channel: impl AsFd, report: &Report) {
-    // Small, and the launcher listens: it fits, or nobody is there.
-    let _ = rustix::net::send(channel, &protocol::encode(report), SendFlags::NOSIGNAL);
 }

@@ -3,76 +3,28 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, WaitId, WaitIdOptions};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use super::Host;
 use super::cgroup::{kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
 use super::plan::Plan;
+use super::program::{End, Program, Started};
 use super::rootfs::prepare_rootfs;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
-use crate::protocol::{self, FrameReader, Report, raw};
+use crate::protocol::raw;
 use crate::sys;
 
 pub struct Container {
     pub id: String,
-    pub pid: Pid,
-    pidfd: OwnedFd,
-    channel: OwnedFd,
-    reader: FrameReader,
-    heard: Heard,
-    /// Until Node has opened its own.
-    streams: Option<Streams>,
+    program: Program,
     /// All its processes end with pid 1.
     pid_namespace: bool,
     memory: Option<PathBuf>,
     remains: Remains,
-}
-
-/// What has arrived over the channel so far.
-#[derive(Default)]
-struct Heard {
-    warnings: Option<Box<RawValue>>,
-    failure: Option<Box<RawValue>>,
-    closed: bool,
-    /// The program runs, although the channel is still open: its pid 1 is the init, which keeps it.
-    executed: bool,
-    /// How the program ended, when pid 1 is the init.
-    status: Option<Status>,
-}
-
-/// How a program ended: one of the two is set.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Status {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-}
-
-/// What the init says.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Note {
-    Executed,
-    Ended(Status),
-}
-
-/// Whether the program was executed.
-pub enum Started {
-    NotYet,
-    Yes { warnings: Box<RawValue> },
-    No { failure: Box<RawValue> },
-}
-
-/// How a container ended.
-pub struct End {
-    pub status: Status,
-    pub oom_killed: bool,
 }
 
 /// What a container leaves behind.
@@ -100,90 +52,61 @@ impl Container {
             _locks: Vec::new(),
         };
         match begin(&plan, host, &mut remains) {
-            Ok((pid, pidfd, channel, streams)) => Ok(Container {
+            Ok(program) => Ok(Container {
                 memory: plan.cgroups.memory().map(Into::into),
                 pid_namespace: plan.namespaces.pid,
                 id: plan.container,
-                pid,
-                pidfd,
-                channel,
-                reader: FrameReader::default(),
-                heard: Heard::default(),
-                streams: Some(streams),
+                program,
                 remains,
             }),
             Err(failure) => Err(Box::new((failure, remains))),
         }
     }
 
+    pub fn pid(&self) -> Pid {
+        self.program.pid
+    }
+
     pub fn channel(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+        self.program.channel()
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.program.pidfd()
     }
 
     /// Node's ends of the standard streams.
     pub fn stdio(&self) -> [Option<i32>; 3] {
-        self.streams.as_ref().map_or([None; 3], Streams::far_ends)
+        self.program.stdio()
     }
 
     /// Node has opened its ends.
     pub fn release(&mut self) {
-        self.streams = None;
+        self.program.take_streams();
+    }
+
+    /// The master of the container's terminal, once; it arrives before the program is executed.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.program.take_terminal()
     }
 
     /// Takes in what has arrived; false when nothing more will.
     pub fn hear(&mut self) -> bool {
-        let mut buffer = [0; 4096];
-        loop {
-            match rustix::net::recv(&self.channel, &mut buffer, RecvFlags::DONTWAIT) {
-                Ok((length, _)) if length > 0 => self.reader.push(&buffer[..length]),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                _ => {
-                    self.heard.closed = true;
-                    break;
-                }
-            }
-        }
-        while let Ok(Some(frame)) = self.reader.next() {
-            match protocol::decode(frame) {
-                Ok(Report::Ok(warnings)) => self.heard.warnings = Some(warnings),
-                Ok(Report::Error(failure)) => self.heard.failure = Some(failure),
-                Ok(Report::Progress(note)) => match serde_json::from_str(note.get()) {
-                    Ok(Note::Executed) => self.heard.executed = true,
-                    Ok(Note::Ended(status)) => self.heard.status = Some(status),
-                    Err(_) => {}
-                },
-                Err(_) => {}
-            }
-        }
-        !self.heard.closed
+        self.program.hear()
     }
 
-    /// Whether the program was executed, as far as known while the child lives: it says that it is about to, and then
-    /// either says why it could not or closes the channel by executing.
+    /// Whether the program was executed, as far as known while the child lives.
     pub fn started(&mut self) -> Started {
-        let done = self.heard.closed || self.heard.executed;
-        match (&self.heard.failure, done) {
-            (None, true) => match self.heard.warnings.take() {
-                Some(warnings) => Started::Yes { warnings },
-                None => Started::NotYet,
-            },
-            _ => Started::NotYet,
-        }
+        self.program.started()
     }
 
     /// The same when the child has ended: now it is known.
     pub fn started_at_last(&mut self) -> Started {
-        match self.started() {
+        match self.program.started() {
             Started::NotYet => Started::No {
                 failure: self
-                    .heard
-                    .failure
-                    .take()
+                    .program
+                    .take_failure()
                     .unwrap_or_else(|| raw(&self.why_died())),
             },
             known => known,
@@ -192,22 +115,20 @@ impl Container {
 
     /// Reaps pid 1. Call it when the pidfd says so; before, it waits.
     pub fn end(&mut self) -> End {
-        let status = wait(&self.pidfd);
-        self.hear();
         End {
-            status: self.heard.status.unwrap_or(status),
+            status: self.program.end(),
             oom_killed: self.was_oom_killed(),
         }
     }
 
     pub fn signal(&self, signal: i32) -> Result<()> {
-        sys::process::pidfd_send_signal(&self.pidfd, signal).step("send a signal")
+        self.program.signal(signal)
     }
 
     /// Kills every process of the container.
     pub fn kill_all(&self) {
         // With a pid namespace, the end of pid 1 is the end of all.
-        let _ = sys::process::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
+        let _ = self.program.signal(libc::SIGKILL);
         if !self.pid_namespace {
             kill_all(&self.remains.cgroups);
         }
@@ -225,8 +146,9 @@ impl Container {
         self.remains
     }
 
-    pub fn into_remains(self) -> (Remains, Option<Streams>) {
-        (self.remains, self.streams)
+    pub fn into_remains(mut self) -> (Remains, Option<Streams>) {
+        let streams = self.program.take_streams();
+        (self.remains, streams)
     }
 
     fn was_oom_killed(&self) -> bool {
@@ -257,16 +179,13 @@ impl Remains {
     }
 }
 
-fn begin(
-    plan: &Plan,
-    host: &Host,
-    remains: &mut Remains,
-) -> Result<(Pid, OwnedFd, OwnedFd, Streams)> {
+fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
     for lock in &plan.extension.locks {
         remains._locks.push(lock.try_take()?);
     }
-    let user = &plan.user;
+    let user = &plan.process.user;
     let streams = Streams::make(
+        &plan.process,
         &plan.extension.stdio,
         map(&plan.linux.uid_mappings, user.uid),
         map(&plan.linux.gid_mappings, user.gid),
@@ -283,7 +202,7 @@ fn begin(
         None,
     )
     .step("make a socket pair")?;
-    let (pid, pidfd) = plan.namespaces.around_clone(|| {
+    let child = plan.namespaces.around_clone(|| {
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
         sys::process::clone(plan.namespaces.at_clone, cgroup, || {
             child::run(plan, prepared, &streams, &theirs, host)
@@ -291,21 +210,14 @@ fn begin(
         .step("clone the container")
     })?;
     drop(theirs);
-    let admitted = admit(plan, host, pid, cgroup.as_ref()).and_then(|()| {
-        // A child that has failed meanwhile is not there to hear it, and has said why.
-        match rustix::net::send(&ours, b"!", SendFlags::NOSIGNAL) {
-            Err(errno) if errno != Errno::PIPE && errno != Errno::CONNRESET => {
-                Err(errno).step("start the container")
-            }
-            _ => Ok(()),
-        }
-    });
+    let mut program = Program::new(child, ours, streams);
+    let admitted = admit(plan, host, program.pid, cgroup.as_ref()).and_then(|()| program.say_go());
     if let Err(failure) = admitted {
-        let _ = sys::process::pidfd_send_signal(&pidfd, libc::SIGKILL);
-        wait(&pidfd);
+        let _ = program.signal(libc::SIGKILL);
+        program.end();
         return Err(failure);
     }
-    Ok((pid, pidfd, ours, streams))
+    Ok(program)
 }
 
 /// The launcher's part while the child makes its namespaces.
@@ -329,28 +241,8 @@ fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result
     }
 }
 
-fn wait(pidfd: &OwnedFd) -> Status {
-    loop {
-        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => {
-                return Status {
-                    code: status.exit_status(),
-                    signal: status.terminating_signal(),
-                };
-            }
-            Err(Errno::INTR) => {}
-            _ => {
-                return Status {
-                    code: None,
-                    signal: Some(libc::SIGKILL),
-                };
-            }
-        }
-    }
-}
-
 /// The launcher's id for one of the container's; `None` when it has none.
-fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
+pub fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
     if mappings.is_empty() {
         return Some(id);
     }

@@ -14,7 +14,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::command::Command;
-use super::container::{Note, Status};
+use super::program::{Note, Status};
 use crate::error::{Result, Step};
 use crate::protocol::{Report, encode, raw};
 use crate::sys;
@@ -52,6 +52,8 @@ fn start(mut arguments: impl Iterator<Item = CString>, channel: &OwnedFd) -> Res
     let pid = sys::process::fork(|| {
         // A group of its own, so that the program can signal its group without hitting pid 1.
         let _ = rustix::process::setpgid(None, None);
+        // Where there is a terminal, that group is the one in its foreground. SIGTTOU is still blocked.
+        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpgrp());
         sys::signal::set_mask(&[]);
         send(channel, &Report::of(Err::<(), _>(command.execute())));
         let _ = rustix::io::write(&failed, b"!");

@@ -8,18 +8,22 @@ mod config;
 mod container;
 mod credentials;
 mod devices;
+mod execute;
 mod filters;
 mod init;
 mod masks;
 mod mounts;
 mod namespaces;
 mod plan;
+mod process;
 mod procfs;
+mod program;
 mod rlimits;
 mod root;
 mod rootfs;
 mod stdio;
 mod sysctl;
+mod terminal;
 
 use std::os::fd::OwnedFd;
 
@@ -30,11 +34,12 @@ use crate::error::{Result, Step};
 
 pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups};
 pub use config::{Config, IdMapping, RootfsMount, capability_names};
-pub use container::{Container, End, Remains, Started, id_map};
+pub use container::{Container, Remains, id_map};
 pub use filters::Filters;
 pub use init::init;
 pub use plan::Plan;
 pub use procfs::Procfs;
+pub use program::{End, Started};
 pub use rootfs::mount_rootfs;
 pub use stdio::Streams;
 

@@ -1,16 +1,13 @@
 //! A configuration, checked as far as values can tell, and brought into the form that is carried out.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::cgroup::CgroupPlan;
-use super::command::Command;
-use super::config::{Config, Device, Extension, Linux, Propagation, User};
-use super::credentials::{Filter, PlannedCapabilities};
+use super::config::{Config, Device, Extension, Linux, Propagation};
 use super::filters::Filters;
 use super::mounts::PlannedMount;
 use super::namespaces::PlannedNamespaces;
-use super::rlimits::{self, PlannedRlimit};
+use super::process::PlannedProcess;
 use super::sysctl;
 use crate::error::{Failure, Result};
 
@@ -26,22 +23,9 @@ pub struct Plan {
     pub cgroups: CgroupPlan,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
-    pub user: User,
-    pub umask: u32,
-    pub cwd: String,
-    pub command: Command,
-    pub capabilities: PlannedCapabilities,
-    pub no_new_privileges: bool,
-    pub apparmor: Option<String>,
-    pub selinux: Option<String>,
-    pub oom_score_adj: Option<i32>,
-    pub rlimits: Vec<PlannedRlimit>,
-    pub filter: Option<Rc<Filter>>,
+    pub process: PlannedProcess,
     pub extension: Extension,
 }
-
-/// "If unspecified, the umask is the runtime's": runc's and Docker's.
-const DEFAULT_UMASK: u32 = 0o022;
 
 impl Plan {
     pub fn new(
@@ -61,9 +45,6 @@ impl Plan {
             keelson,
             hooks: _,
         } = config;
-        if !process.cwd.starts_with('/') {
-            return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
-        }
         linux
             .sysctl
             .keys()
@@ -96,19 +77,7 @@ impl Plan {
             )?,
             hostname,
             domainname,
-            umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
-            command: Command::plan(&process)?,
-            capabilities: PlannedCapabilities::plan(process.capabilities.as_ref())?,
-            no_new_privileges: process.no_new_privileges,
-            apparmor: process
-                .apparmor_profile
-                .filter(|profile| !profile.is_empty()),
-            selinux: process.selinux_label.filter(|label| !label.is_empty()),
-            oom_score_adj: process.oom_score_adj,
-            rlimits: rlimits::plan(&process.rlimits)?,
-            user: process.user,
-            cwd: process.cwd,
-            filter,
+            process: PlannedProcess::plan(process, keelson.ulimit_clamp, filter)?,
             linux,
             extension: keelson,
         })
@@ -117,16 +86,9 @@ impl Plan {
 
 /// What would be passed over in silence is an error.
 fn refuse_unsupported(config: &Config) -> Result<()> {
-    let Config { process, linux, .. } = config;
+    let Config { linux, .. } = config;
     let asked = [
         ("hooks", config.hooks.is_some()),
-        ("process.terminal", process.terminal),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        (
-            "process.execCPUAffinity",
-            process.exec_cpu_affinity.is_some(),
-        ),
         ("linux.timeOffsets", linux.time_offsets.is_some()),
         ("linux.mountLabel", linux.mount_label.is_some()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),

@@ -6,6 +6,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::pipe::PipeFlags;
 
 use super::config::{Stdio, StreamKind};
+use super::process::PlannedProcess;
 use crate::error::{Failure, Result, Step};
 
 /// Both ends of the pipe of one stream.
@@ -18,7 +19,16 @@ pub struct Pipe {
 pub struct Streams(pub [Option<Pipe>; 3]);
 
 impl Streams {
-    pub fn make(stdio: &Stdio, uid: Option<u32>, gid: Option<u32>) -> Result<Self> {
+    /// With a terminal there are no pipes.
+    pub fn make(
+        process: &PlannedProcess,
+        stdio: &Stdio,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<Self> {
+        if process.terminal.is_some() {
+            return Ok(Streams([None, None, None]));
+        }
         let make = |kind: StreamKind| match kind {
             StreamKind::Pipe => Pipe::make(uid, gid).map(Some),
             StreamKind::Null => Ok(None),

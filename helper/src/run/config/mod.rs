@@ -18,7 +18,7 @@ pub use capability::{capability_names, parse_capabilities};
 pub use extension::{Cgroups, Extension, RootfsMount, Stdio, StreamKind};
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
 pub use mount_options::{MountOptions, Propagation};
-pub use process::{Capabilities, Process, Rlimit, User};
+pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use resources::{DeviceRule, Resources, Throttle};
 
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 pub struct Process {
     #[serde(default)]
     pub terminal: bool,
+    pub console_size: Option<ConsoleSize>,
     pub user: User,
     pub args: Vec<String>,
     #[serde(default)]
@@ -26,6 +27,13 @@ pub struct Process {
     pub io_priority: Option<IgnoredAny>,
     #[serde(rename = "execCPUAffinity")]
     pub exec_cpu_affinity: Option<IgnoredAny>,
+}
+
+/// In characters. 0 by 0 is one that nobody has given a size.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+pub struct ConsoleSize {
+    pub height: u16,
+    pub width: u16,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,206 @@
+//! A program that was started, as its parent sees it: a child, the channel to it, its standard streams.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, SendFlags, recvmsg,
+};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::stdio::Streams;
+use crate::error::{Result, Step};
+use crate::protocol::{self, FrameReader, Report};
+use crate::sys;
+
+pub struct Program {
+    pub pid: Pid,
+    pidfd: OwnedFd,
+    channel: OwnedFd,
+    reader: FrameReader,
+    heard: Heard,
+    /// Until Node has opened its own.
+    streams: Option<Streams>,
+}
+
+/// What has arrived over the channel so far.
+#[derive(Default)]
+struct Heard {
+    warnings: Option<Box<RawValue>>,
+    failure: Option<Box<RawValue>>,
+    closed: bool,
+    /// The program runs, although the channel is still open: its pid 1 is the init, which keeps it.
+    executed: bool,
+    /// How the program ended, when pid 1 is the init.
+    status: Option<Status>,
+    /// The master of its terminal.
+    terminal: Option<OwnedFd>,
+}
+
+/// How a program ended: one of the two is set.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Status {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+/// What the init says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Note {
+    Executed,
+    Ended(Status),
+}
+
+/// Whether the program was executed.
+pub enum Started {
+    NotYet,
+    Yes { warnings: Box<RawValue> },
+    No { failure: Box<RawValue> },
+}
+
+/// How a container, or a program executed in it, ended.
+pub struct End {
+    pub status: Status,
+    pub oom_killed: bool,
+}
+
+impl Program {
+    pub fn new((pid, pidfd): (Pid, OwnedFd), channel: OwnedFd, streams: Streams) -> Self {
+        Program {
+            pid,
+            pidfd,
+            channel,
+            reader: FrameReader::default(),
+            heard: Heard::default(),
+            streams: Some(streams),
+        }
+    }
+
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Node's ends of the standard streams.
+    pub fn stdio(&self) -> [Option<i32>; 3] {
+        self.streams.as_ref().map_or([None; 3], Streams::far_ends)
+    }
+
+    /// Takes the streams out: whoever asked has them from now on.
+    pub fn take_streams(&mut self) -> Option<Streams> {
+        self.streams.take()
+    }
+
+    /// The master of its terminal, once; it arrives before the program is executed.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.heard.terminal.take()
+    }
+
+    /// Gives the child the word to go on.
+    pub fn say_go(&self) -> Result<()> {
+        match rustix::net::send(&self.channel, b"!", SendFlags::NOSIGNAL) {
+            // A child that has failed meanwhile is not there to hear it, and has said why.
+            Err(errno) if errno != Errno::PIPE && errno != Errno::CONNRESET => {
+                Err(errno).step("start the container")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what has arrived; false when nothing more will.
+    pub fn hear(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        loop {
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+            let slices = &mut [IoSliceMut::new(&mut buffer)];
+            match recvmsg(&self.channel, slices, &mut ancillary, flags) {
+                Ok(RecvMsg { bytes, .. }) if bytes > 0 => {
+                    for message in ancillary.drain() {
+                        if let RecvAncillaryMessage::ScmRights(mut rights) = message {
+                            self.heard.terminal = rights.next();
+                        }
+                    }
+                    self.reader.push(&buffer[..bytes]);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                _ => {
+                    self.heard.closed = true;
+                    break;
+                }
+            }
+        }
+        while let Ok(Some(frame)) = self.reader.next() {
+            match protocol::decode(frame) {
+                Ok(Report::Ok(warnings)) => self.heard.warnings = Some(warnings),
+                Ok(Report::Error(failure)) => self.heard.failure = Some(failure),
+                Ok(Report::Progress(note)) => match serde_json::from_str(note.get()) {
+                    Ok(Note::Executed) => self.heard.executed = true,
+                    Ok(Note::Ended(status)) => self.heard.status = Some(status),
+                    Err(_) => {}
+                },
+                Err(_) => {}
+            }
+        }
+        !self.heard.closed
+    }
+
+    /// Whether the program was executed, as far as known while the child lives: it says that it is about to, and then
+    /// either says why it could not or closes the channel by executing.
+    pub fn started(&mut self) -> Started {
+        let done = self.heard.closed || self.heard.executed;
+        match (&self.heard.failure, done) {
+            (None, true) => match self.heard.warnings.take() {
+                Some(warnings) => Started::Yes { warnings },
+                None => Started::NotYet,
+            },
+            _ => Started::NotYet,
+        }
+    }
+
+    /// What the child said of its failure, when it has ended without executing the program.
+    pub fn take_failure(&mut self) -> Option<Box<RawValue>> {
+        self.heard.failure.take()
+    }
+
+    /// Reaps the child. Call it when the pidfd says so; before, it waits.
+    pub fn end(&mut self) -> Status {
+        let status = wait(&self.pidfd);
+        self.hear();
+        self.heard.status.unwrap_or(status)
+    }
+
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        sys::process::pidfd_send_signal(&self.pidfd, signal).step("send a signal")
+    }
+}
+
+fn wait(pidfd: &OwnedFd) -> Status {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => {
+                return Status {
+                    code: status.exit_status(),
+                    signal: status.terminating_signal(),
+                };
+            }
+            Err(Errno::INTR) => {}
+            _ => {
+                return Status {
+                    code: None,
+                    signal: Some(libc::SIGKILL),
+                };
+            }
+        }
+    }
+}
