@@ -1,0 +1,51 @@
+/** What is executed: entrypoint, environment, working directory, and the devices it finds. */
+import type { Device } from '../options.ts'
+import { invalid, text, words } from './values.ts'
+
+/** An empty word is Docker's way to say "none". */
+export function entrypointWords(
+  value: string | readonly string[] | undefined,
+): string[] | undefined {
+  return words('entrypoint', value === '' ? [] : value)
+}
+
+export function environmentRecord(env: Record<string, string | undefined> | readonly string[]) {
+  const entries: [string, string | undefined][] = Array.isArray(env)
+    ? env.map((line: string) => {
+        const at = line.indexOf('=')
+        return at < 0 ? [line, undefined] : [line.slice(0, at), line.slice(at + 1)]
+      })
+    : Object.entries(env)
+  for (const [name, value] of entries) {
+    text('env', name)
+    if (name === '' || name.includes('=')) {
+      throw invalid(
+        'env',
+        `has a variable named ${JSON.stringify(name)}`,
+        'A name is not empty and has no "=".',
+      )
+    }
+    if (value !== undefined) text('env', value)
+  }
+  return Object.fromEntries(entries)
+}
+
+export function workdirPath(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined
+  if (!text('workdir', path).startsWith('/')) {
+    throw invalid('workdir', `must be an absolute path, not ${JSON.stringify(path)}`)
+  }
+  return path
+}
+
+export function device(value: Device | string): Required<Device> {
+  const [path = '', second, third] =
+    typeof value === 'string' ? value.split(':') : [value.path, value.target, value.access]
+  const target = second?.startsWith('/') ? second : path
+  const access = third ?? (second !== undefined && !second.startsWith('/') ? second : 'rwm')
+  if (!text('devices', path).startsWith('/'))
+    throw invalid('devices', `needs an absolute path, not ${JSON.stringify(path)}`)
+  if (!/^[rwm]{1,3}$/.test(access))
+    throw invalid('devices', `has access ${JSON.stringify(access)}`, 'Use letters of "rwm".')
+  return { path, target, access }
+}

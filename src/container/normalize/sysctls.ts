@@ -1,0 +1,25 @@
+import { invalid, text } from './values.ts'
+
+const IPC_SYSCTL = /^(?:kernel\.(?:shm|msg)\w*|kernel\.sem|fs\.mqueue\.\w+)$/
+
+export function sysctlRecord(
+  sysctls: Record<string, string>,
+  { network, ipc }: { network: string; ipc: string },
+): Record<string, string> {
+  for (const [name, value] of Object.entries(sysctls)) {
+    text('sysctls', value)
+    if (!/^[a-z0-9_]+(?:[./][a-zA-Z0-9_-]+)+$/.test(name) || name.includes('..')) {
+      throw invalid('sysctls', `has a malformed name ${JSON.stringify(name)}`)
+    }
+    const namespaced =
+      (name.startsWith('net.') && network !== 'host') || (IPC_SYSCTL.test(name) && ipc !== 'host')
+    if (!namespaced) {
+      throw invalid(
+        'sysctls',
+        `would change ${name} of the whole host`,
+        "Only parameters of the container's own network and ipc namespaces can be set.",
+      )
+    }
+  }
+  return sysctls
+}
