@@ -7,9 +7,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 
 use super::Host;
-use super::cgroup::{kill_all, oom_kills, remove_all};
+use super::cgroup::{CgroupPlan, NestedCgroup, kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
+use super::exec::Inside;
 use super::plan::Plan;
 use super::program::{End, Program, Started};
 use super::rootfs::prepare_rootfs;
@@ -23,7 +24,10 @@ pub struct Container {
     program: Program,
     /// All its processes end with pid 1.
     pid_namespace: bool,
-    memory: Option<PathBuf>,
+    cgroups: CgroupPlan,
+    inside: Inside,
+    /// Of programs executed in it that have left something running.
+    nested: Vec<NestedCgroup>,
     remains: Remains,
 }
 
@@ -53,8 +57,15 @@ impl Container {
         };
         match begin(&plan, host, &mut remains) {
             Ok(program) => Ok(Container {
-                memory: plan.cgroups.memory().map(Into::into),
                 pid_namespace: plan.namespaces.pid,
+                cgroups: plan.cgroups,
+                inside: Inside {
+                    namespaces: plan.namespaces.join_plan(),
+                    uid_mappings: plan.linux.uid_mappings,
+                    gid_mappings: plan.linux.gid_mappings,
+                    ulimit_clamp: plan.extension.ulimit_clamp,
+                },
+                nested: Vec::new(),
                 id: plan.container,
                 program,
                 remains,
@@ -125,6 +136,31 @@ impl Container {
         self.program.signal(signal)
     }
 
+    /// What it takes to enter it.
+    pub fn inside(&self) -> &Inside {
+        &self.inside
+    }
+
+    /// A cgroup for the program that `exec` names.
+    pub fn nest_cgroup(&self, exec: &str) -> Result<NestedCgroup> {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if exec.is_empty() || !exec.bytes().all(is_word) {
+            return Err(Failure::kind("read exec", "config-invalid").detail(exec));
+        }
+        self.cgroups.nest(&format!("exec-{exec}"))
+    }
+
+    /// Removes the cgroup of a program that has ended, or when those are gone that it has left running.
+    pub fn leave_cgroup(&mut self, nested: NestedCgroup) {
+        self.nested.push(nested);
+        self.nested.retain(|nested| !nested.remove());
+    }
+
+    /// Where the memory controller counts.
+    pub fn memory(&self) -> Option<PathBuf> {
+        self.cgroups.memory().map(Into::into)
+    }
+
     /// Kills every process of the container.
     pub fn kill_all(&self) {
         // With a pid namespace, the end of pid 1 is the end of all.
@@ -152,8 +188,8 @@ impl Container {
     }
 
     fn was_oom_killed(&self) -> bool {
-        self.memory
-            .as_deref()
+        self.cgroups
+            .memory()
             .is_some_and(|directory| oom_kills(directory) > 0)
     }
 

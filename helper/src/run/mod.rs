@@ -8,6 +8,7 @@ mod config;
 mod container;
 mod credentials;
 mod devices;
+mod exec;
 mod execute;
 mod filters;
 mod init;
@@ -33,8 +34,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::error::{Result, Step};
 
 pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups};
-pub use config::{Config, IdMapping, RootfsMount, capability_names};
+pub use config::{Config, ConsoleSize, IdMapping, RootfsMount, capability_names};
 pub use container::{Container, Remains, id_map};
+pub use exec::{Exec, ExecRequest};
 pub use filters::Filters;
 pub use init::init;
 pub use plan::Plan;
@@ -42,6 +44,7 @@ pub use procfs::Procfs;
 pub use program::{End, Started};
 pub use rootfs::mount_rootfs;
 pub use stdio::Streams;
+pub use terminal::set_size as set_terminal_size;
 
 /// What every container needs of the launcher's surroundings, opened once.
 pub struct Host {

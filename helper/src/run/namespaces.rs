@@ -1,13 +1,15 @@
 //! Which namespaces are new, which are joined, and when.
 
-use std::path::PathBuf;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::config::{Linux, Namespace, NamespaceType};
 use crate::error::{Failure, Result, Step};
-use crate::sys::namespace::{join, unshare};
+use crate::sys::namespace::{join, join_process, unshare};
 
 pub struct PlannedNamespaces {
     /// New ones the child is cloned into.
@@ -77,7 +79,7 @@ impl PlannedNamespaces {
         let back: Vec<_> = self
             .join_before
             .iter()
-            .map(|(kind, _)| Ok((*kind, open(&PathBuf::from(own(*kind)))?)))
+            .map(|(kind, _)| Ok((*kind, open(Path::new(own(*kind)))?)))
             .collect::<Result<_>>()?;
         let entered = self
             .join_before
@@ -91,6 +93,68 @@ impl PlannedNamespaces {
     }
 }
 
+/// How a process enters the namespaces of a container that runs. Those that it shares with its surroundings are left
+/// alone: joining them again is not always allowed.
+pub struct JoinPlan {
+    /// `CLONE_NEW*`
+    flags: UnshareFlags,
+    pub user: bool,
+    /// Only a child goes into it.
+    pid: bool,
+}
+
+impl PlannedNamespaces {
+    pub fn join_plan(&self) -> JoinPlan {
+        let mut flags = UnshareFlags::from_bits_retain(self.at_clone as u32);
+        flags.set(UnshareFlags::NEWNET, self.network);
+        flags.set(UnshareFlags::NEWCGROUP, self.cgroup);
+        for (kind, _) in self.join.iter().chain(&self.join_before) {
+            flags |= flag(*kind);
+        }
+        JoinPlan {
+            user: flags.contains(UnshareFlags::NEWUSER),
+            pid: flags.contains(UnshareFlags::NEWPID),
+            flags: flags - UnshareFlags::NEWPID,
+        }
+    }
+}
+
+impl JoinPlan {
+    /// Runs `clone`, which returns in the parent only, with this process's children going into the pid namespace of
+    /// `process`.
+    pub fn around_clone<T>(
+        &self,
+        process: BorrowedFd<'_>,
+        clone: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        if !self.pid {
+            return clone();
+        }
+        let back = open(Path::new(own(NamespaceType::Pid)))?;
+        join_process(process, UnshareFlags::NEWPID).map_err(not_running)?;
+        let cloned = clone();
+        join(back, Some(LinkNameSpaceType::ProcessID)).step("return to the own namespace")?;
+        cloned
+    }
+
+    /// Enters all others, the user namespace first: the kernel sees to that.
+    pub fn join(&self, process: BorrowedFd<'_>) -> Result<()> {
+        join_process(process, self.flags).map_err(not_running)
+    }
+}
+
+/// A process that has ended has no namespaces.
+fn not_running(errno: Errno) -> Failure {
+    let failure = Failure::new("enter the container").errno(errno);
+    match errno {
+        Errno::SRCH => Failure {
+            kind: Some("not-running"),
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
 pub fn unshare_network() -> Result<()> {
     unshare(UnshareFlags::NEWNET).step("make a network namespace")
 }
@@ -99,11 +163,11 @@ pub fn unshare_cgroup() -> Result<()> {
     unshare(UnshareFlags::NEWCGROUP).step("make a cgroup namespace")
 }
 
-fn join_path(kind: NamespaceType, path: &PathBuf) -> Result<()> {
+fn join_path(kind: NamespaceType, path: &Path) -> Result<()> {
     join(open(path)?, Some(link_type(kind))).step_at("join a namespace", path)
 }
 
-fn open(path: &PathBuf) -> Result<std::os::fd::OwnedFd> {
+fn open(path: &Path) -> Result<std::os::fd::OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .step_at("open a namespace", path)
 }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use rustix::io::Result;
-use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
 
 /// Moves this process into new namespaces.
 pub fn unshare(flags: UnshareFlags) -> Result<()> {
@@ -15,4 +15,10 @@ pub fn unshare(flags: UnshareFlags) -> Result<()> {
 /// Joins the namespace that `fd` stands for.
 pub fn join(fd: impl AsFd, kind: Option<LinkNameSpaceType>) -> Result<()> {
     rustix::thread::move_into_link_name_space(fd.as_fd(), kind)
+}
+
+/// Joins these namespaces (`CLONE_NEW*`) of the process that `pidfd` stands for, all or none.
+pub fn join_process(pidfd: impl AsFd, namespaces: UnshareFlags) -> Result<()> {
+    let kinds = ThreadNameSpaceType::from_bits_retain(namespaces.bits());
+    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), kinds)
 }

@@ -4,6 +4,7 @@ mod device_program;
 mod devices;
 mod directories;
 mod kill;
+mod nested;
 mod oom;
 mod remove;
 mod v1;
@@ -22,6 +23,7 @@ use crate::sys::bpf::Instruction;
 use devices::Decision;
 
 pub use kill::kill_all;
+pub use nested::NestedCgroup;
 pub use oom::oom_kills;
 pub use remove::remove_all;
 
