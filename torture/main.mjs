@@ -100,10 +100,10 @@ async function untouched(place, reference) {
 }
 
 /** One round: programs at work, and one kill each. @returns what they complained of */
-async function torment(place, reference, seed) {
-  const { below, pick } = random(seed)
+async function torment(place, reference, own) {
+  const { below, pick } = random(own)
   const programs = Array.from({ length: PROGRAMS }, (_, n) =>
-    spawn(process.execPath, [VICTIM, place.root, place.runRoot, reference, `${seed * 7 + n}`], {
+    spawn(process.execPath, [VICTIM, place.root, place.runRoot, reference, `${own * 7 + n}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   )

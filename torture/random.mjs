@@ -2,7 +2,7 @@
  * Numbers that a seed decides (mulberry32), so that a failed round can be asked for again.
  *
  * @param {number} seed
- * @returns {{ below(n: number): number, pick<T>(from: readonly T[]): T }}
+ * @returns {{ below: (n: number) => number, pick: <T>(from: readonly T[]) => T }}
  */
 export function random(seed) {
   let state = seed >>> 0
