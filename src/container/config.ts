@@ -11,7 +11,7 @@ import type { SeccompProfile } from '../security/seccomp/types.ts'
 import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
 import { planMounts } from './mounts.ts'
-import type { NormalizedOptions } from './normalize.ts'
+import type { NormalizedContainer } from './normalize.ts'
 import type { OciConfig, OciLinux } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
 import type { ContainerUser } from './user.ts'
@@ -19,12 +19,16 @@ import type { ContainerUser } from './user.ts'
 /** All that a container's configuration is made of. */
 export interface ConfigInput {
   id: string
-  options: NormalizedOptions
+  options: NormalizedContainer
   image: { digest: Digest; parameters: ExecutionParameters }
   user: ContainerUser
   rootfs: PreparedRootfs
   /** Directory of this run: the root file system's mount point and the files for /etc lie in it. */
   bundle: string
+  /** The program's standard input is a pipe, or the terminal; else it reads nothing. */
+  stdin: boolean
+  /** Its standard streams are one terminal. */
+  terminal: boolean
   host: Pick<HostFacts, 'architecture' | 'kernel' | 'rootless' | 'thermalThrottle'>
   cgroups: CgroupBase
   /** What the launcher can give: names of capabilities. */
@@ -57,10 +61,14 @@ export function computeConfig(input: ConfigInput): OciConfig {
   return {
     ociVersion: OCI_VERSION,
     process: {
-      terminal: false,
+      terminal: input.terminal,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: commandLine(options, image.parameters),
-      env: environment(options.env, image.parameters, { hostname, home: user.home, tty: false }),
+      env: environment(options.env, image.parameters, {
+        hostname,
+        home: user.home,
+        tty: input.terminal,
+      }),
       // An image may have it relative, which is from the root.
       cwd: posix.join('/', options.workdir ?? image.parameters.WorkingDir ?? ''),
       capabilities,
@@ -112,7 +120,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
     keelson: {
       rootfs: input.rootfs.rootfs,
       stdio: {
-        stdin: options.stdin === undefined ? 'null' : 'pipe',
+        stdin: input.stdin ? 'pipe' : 'null',
         stdout: 'pipe',
         stderr: 'pipe',
       },
@@ -128,7 +136,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
 }
 
 /** The name a container has unless it shares the host's. */
-export function hostnameOf(id: string, options: Pick<NormalizedOptions, 'hostname'>): string {
+export function hostnameOf(id: string, options: Pick<NormalizedContainer, 'hostname'>): string {
   return options.hostname ?? id.slice(0, 12)
 }
 
@@ -149,7 +157,7 @@ function hasController({ v2, v1 }: CgroupBase, name: string): boolean {
 }
 
 /** Docker's: a network of one's own needs no guard over its low ports and its pings. */
-function networkSysctls(options: NormalizedOptions, rootless: boolean): Record<string, string> {
+function networkSysctls(options: NormalizedContainer, rootless: boolean): Record<string, string> {
   if (options.network === 'host') return {}
   return {
     // In a user namespace the greatest group is not mapped.
@@ -158,7 +166,7 @@ function networkSysctls(options: NormalizedOptions, rootless: boolean): Record<s
   }
 }
 
-function planNamespaces(options: NormalizedOptions): OciLinux['namespaces'] {
+function planNamespaces(options: NormalizedContainer): OciLinux['namespaces'] {
   return [
     { type: 'mount' },
     { type: 'cgroup' },

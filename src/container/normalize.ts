@@ -7,10 +7,10 @@ import { addresses, hostLines, hostName } from './normalize/names.ts'
 import { device, entrypointWords, environmentRecord, workdirPath } from './normalize/process.ts'
 import { sysctlRecord } from './normalize/sysctls.ts'
 import { invalid, oneOf, optionalSize, range, text, words } from './normalize/values.ts'
-import type { Device, RunOptions } from './options.ts'
+import type { ContainerOptions, Device, RunOptions } from './options.ts'
 
-/** {@link RunOptions} in one form. */
-export interface NormalizedOptions {
+/** {@link ContainerOptions} in one form. */
+export interface NormalizedContainer {
   command: string[] | undefined
   entrypoint: string[] | undefined
   env: Record<string, string | undefined>
@@ -48,6 +48,10 @@ export interface NormalizedOptions {
   dns: string[] | undefined
   dnsSearch: string[] | undefined
   dnsOptions: string[] | undefined
+}
+
+/** {@link RunOptions} in one form. */
+export interface NormalizedOptions extends NormalizedContainer {
   stdin: RunOptions['stdin']
   timeout: number | undefined
   signal: AbortSignal | undefined
@@ -59,17 +63,38 @@ export interface NormalizedOptions {
 const MIB = 1024 * 1024
 const DEFAULT_SHM = 64 * MIB
 const DEFAULT_MAX_OUTPUT = 16 * MIB
-const KNOWN =
-  'entrypoint env user workdir hostname domainname labels annotations mounts networks memory memorySwap memoryReservation cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions stdin timeout signal maxOutput collect reject platform pull'.split(
+/** Names of {@link ContainerOptions}. */
+export const CONTAINER_OPTIONS: readonly string[] =
+  'entrypoint env user workdir hostname domainname labels annotations mounts networks memory memorySwap memoryReservation cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
     ' ',
   )
+const RUN_OPTIONS = [
+  ...CONTAINER_OPTIONS,
+  ...'stdin timeout signal maxOutput collect reject platform pull'.split(' '),
+]
 
 /** @throws `KEELSON_INVALID_OPTION` naming the option and what is accepted */
 export function normalizeRunOptions(
   command: string | readonly string[] | undefined,
   options: RunOptions,
 ): NormalizedOptions {
-  refuseUnknown(options)
+  refuseUnknown(options, RUN_OPTIONS, 'run()')
+  return {
+    ...normalizeContainer(command, options),
+    stdin: options.stdin,
+    timeout: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
+    signal: options.signal,
+    maxOutput: optionalSize('maxOutput', options.maxOutput) ?? DEFAULT_MAX_OUTPUT,
+    collect: options.collect ?? true,
+    reject: options.reject ?? true,
+  }
+}
+
+/** What every container has, however it is started. @throws `KEELSON_INVALID_OPTION` */
+export function normalizeContainer(
+  command: string | readonly string[] | undefined,
+  options: ContainerOptions,
+): NormalizedContainer {
   const network = oneOf('networks', options.networks ?? 'none', ['none', 'host'])
   const memory = memorySize(options)
   return {
@@ -110,23 +135,18 @@ export function normalizeRunOptions(
     dns: addresses(options.dns),
     dnsSearch: words('dnsSearch', options.dnsSearch),
     dnsOptions: words('dnsOptions', options.dnsOptions),
-    stdin: options.stdin,
-    timeout: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
-    signal: options.signal,
-    maxOutput: optionalSize('maxOutput', options.maxOutput) ?? DEFAULT_MAX_OUTPUT,
-    collect: options.collect ?? true,
-    reject: options.reject ?? true,
   }
 }
 
-function refuseUnknown(options: object): void {
+/** @throws `KEELSON_INVALID_OPTION` for a name that is not among `known`, with the nearest that is */
+export function refuseUnknown(options: object, known: readonly string[], call: string): void {
   for (const name of Object.keys(options)) {
-    if (KNOWN.includes(name)) continue
-    const near = nearest(name, KNOWN)
+    if (known.includes(name)) continue
+    const near = nearest(name, known)
     throw invalid(
       name,
-      'is not an option of run()',
-      near ? `Did you mean ${near}?` : `The options are ${KNOWN.join(', ')}.`,
+      `is not an option of ${call}`,
+      near ? `Did you mean ${near}?` : `The options are ${known.join(', ')}.`,
     )
   }
 }

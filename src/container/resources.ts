@@ -1,10 +1,10 @@
 import type { CgroupLimit } from '../runtime/cgroup.ts'
 import type { DeviceRule } from '../security/devices.ts'
-import type { NormalizedOptions } from './normalize.ts'
+import type { NormalizedContainer } from './normalize.ts'
 import type { OciResources } from './oci-runtime.ts'
 
 type Limits = Pick<
-  NormalizedOptions,
+  NormalizedContainer,
   'memory' | 'memorySwap' | 'memoryReservation' | 'cpus' | 'cpuShares' | 'cpuset' | 'pids'
 >
 

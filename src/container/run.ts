@@ -1,56 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../errors.ts'
-import type { EventEmitter } from 'eventemitter3'
 import type { Digest } from '../oci/digest.ts'
-import type { ImageConfig } from '../oci/image-config.ts'
-import type { CgroupBase } from '../runtime/cgroup.ts'
-import type { HostFacts } from '../runtime/host.ts'
-import type { Launcher } from '../runtime/launcher.ts'
-import type { HelperEvent, ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
-import { ensureAppArmorProfile } from '../security/apparmor.ts'
-import { hostDevice, hostDevices } from '../security/host-devices.ts'
-import { loadSeccomp, type SeccompOption } from '../security/seccomp/load.ts'
-import type { Snapshotter } from '../snapshot/snapshotter.ts'
-import { computeConfig, hostnameOf } from './config.ts'
-import { hostsFile, resolverFile } from './etc-files.ts'
-import type { ContainerEvents } from './events.ts'
+import type { HelperEvent } from '../runtime/protocol.ts'
+import { writeBundle } from './bundle.ts'
+import { computeConfig } from './config.ts'
+import type { RunContext, RunnableImage } from './context.ts'
 import { startFailure } from './failure.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
+import { prepareConfig } from './prepare.ts'
 import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
-import { findUser, isMapped, mapUser } from './user.ts'
-import type { UserDatabases } from './user-lookup.ts'
-
-/** What a run needs of its engine. */
-export interface RunContext {
-  launcher: Launcher
-  snapshotter: Snapshotter
-  users: UserDatabases
-  host: HostFacts
-  probe: ProbeResult
-  user: UserNamespacePlan | undefined
-  cgroups: CgroupBase
-  /** Directory of this engine's containers, on tmpfs. */
-  directory: string
-  warn(code: string, message: string): void
-  events: EventEmitter<ContainerEvents>
-  /** Fires when the engine closes: everything that runs is killed then. */
-  closing: AbortSignal
-  /** What is still being removed; the engine waits for it when it closes. */
-  removing: Set<Promise<void>>
-}
-
-/** As much of an image as running it takes. */
-export interface RunnableImage {
-  digest: Digest
-  config: ImageConfig
-  chain: readonly Digest[]
-}
 
 /** A run that is under way: a promise of its result, and the streams meanwhile. */
 export interface RunningProcess extends Promise<RunResult> {
@@ -155,57 +119,24 @@ async function carryOut(
 
 async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
   const { id, options } = run
-  const parameters = image.config.config
-  const [database, seccomp, apparmor, devices] = await Promise.all([
-    context.users.of(image.chain),
-    loadSeccomp(options.seccomp as SeccompOption | undefined, { privileged: options.privileged }),
-    appArmor(context, options),
-    findDevices(options),
-  ])
-  const found = findUser(options.user ?? parameters.User ?? '', database)
-  const user = mapUser(found, context.user)
   const bundle = join(context.directory, id)
-  const input = {
+  const input = await prepareConfig(context, {
     id,
     options,
-    image: { digest: image.digest, parameters },
-    user,
-    rootfs: { rootfs: [], remove: [], locks: [] },
+    image,
     bundle,
-    host: context.host,
-    cgroups: context.cgroups,
-    capabilities: context.probe.capabilities,
-    ttyGroup: context.user === undefined || isMapped(context.user.gidMappings, 5),
-    seccomp,
-    apparmor,
-    devices,
-  }
+    stdin: options.stdin !== undefined,
+    terminal: false,
+  })
   // Whatever is wrong with the options shows here, before anything was made.
   computeConfig(input)
   try {
-    await writeBundle(bundle, run)
+    await writeBundle(bundle, id, options)
     return computeConfig({ ...input, rootfs: await context.snapshotter.prepare(id, image.chain) })
   } catch (error) {
     await rm(bundle, { recursive: true, force: true })
     throw error
   }
-}
-
-async function writeBundle(bundle: string, { id, options }: Run) {
-  const hostname = options.uts === 'host' ? '' : hostnameOf(id, options)
-  await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 })
-  const resolver = await readFile('/etc/resolv.conf', 'utf8').catch(() => '')
-  const given = { servers: options.dns, search: options.dnsSearch, options: options.dnsOptions }
-  // Every user of the container reads these, and their owner in it is root.
-  await Promise.all([
-    writeFile(join(bundle, 'hosts'), hostsFile(hostname, options.extraHosts), { mode: 0o644 }),
-    writeFile(join(bundle, 'hostname'), `${hostname}\n`, { mode: 0o644 }),
-    writeFile(
-      join(bundle, 'resolv.conf'),
-      resolverFile(resolver, given, options.network === 'host'),
-      { mode: 0o644 },
-    ),
-  ])
 }
 
 /** From the request to the end of the program and of its output. */
@@ -315,28 +246,6 @@ function startError(error: unknown, ending: Ending | undefined, run: Run, config
     )
   }
   return failure
-}
-
-async function appArmor(context: RunContext, options: NormalizedOptions) {
-  if (options.apparmor === 'unconfined' || options.privileged) return undefined
-  if (options.apparmor !== undefined) return options.apparmor
-  const { profile, warning } = await ensureAppArmorProfile(context.host)
-  if (warning !== undefined) context.warn(warning.code, warning.message)
-  return profile
-}
-
-async function findDevices(options: NormalizedOptions) {
-  if (options.privileged) return await hostDevices()
-  return await Promise.all(
-    options.devices.map(async ({ path, target, access }) => {
-      const device = await hostDevice(path)
-      if (device !== undefined) return { ...device, path: target, access }
-      throw keelsonError('KEELSON_INVALID_OPTION', `The host has no device ${path}.`, {
-        option: 'devices',
-        hint: 'Name a character or block device of the host.',
-      })
-    }),
-  )
 }
 
 /** Promise.withResolvers, which Node 20 has not. */

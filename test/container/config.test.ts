@@ -34,6 +34,8 @@ function input(options: RunOptions, more: Partial<ConfigInput> = {}): ConfigInpu
   return {
     id: ID,
     options: normalizeRunOptions(['true'], options),
+    stdin: options.stdin !== undefined,
+    terminal: false,
     image: { digest: parseDigest(`sha256:${ID}`), parameters: { Env: ['A=1'] } },
     user: { uid: 0, gid: 0, additionalGids: [0], home: '/root' },
     rootfs: {

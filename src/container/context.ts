@@ -1,0 +1,36 @@
+import type { EventEmitter } from 'eventemitter3'
+import type { Digest } from '../oci/digest.ts'
+import type { ImageConfig } from '../oci/image-config.ts'
+import type { CgroupBase } from '../runtime/cgroup.ts'
+import type { HostFacts } from '../runtime/host.ts'
+import type { Launcher } from '../runtime/launcher.ts'
+import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import type { ContainerEvents } from './events.ts'
+import type { UserDatabases } from './user-lookup.ts'
+
+/** What a run needs of its engine. */
+export interface RunContext {
+  launcher: Launcher
+  snapshotter: Snapshotter
+  users: UserDatabases
+  host: HostFacts
+  probe: ProbeResult
+  user: UserNamespacePlan | undefined
+  cgroups: CgroupBase
+  /** Directory of this engine's containers, on tmpfs. */
+  directory: string
+  warn(code: string, message: string): void
+  events: EventEmitter<ContainerEvents>
+  /** Fires when the engine closes: everything that runs is killed then. */
+  closing: AbortSignal
+  /** What is still being removed; the engine waits for it when it closes. */
+  removing: Set<Promise<void>>
+}
+
+/** As much of an image as running it takes. */
+export interface RunnableImage {
+  digest: Digest
+  config: ImageConfig
+  chain: readonly Digest[]
+}
