@@ -18,6 +18,8 @@ export interface MonitorPlan {
   stop: StopPlan
   /** What is removed when the container has ended for good: nothing, or these trees after the bundle's cgroups. Always removed when the lifeline closes. */
   remove: { atExit: boolean; trees: string[] }
+  /** Where the monitor tells every change of state to whoever reads the events of all containers; absent: nowhere. */
+  journal?: JournalPlan
   /** Cgroup directories the monitor itself moves into, made when missing. */
   cgroups: string[]
 }
@@ -27,6 +29,27 @@ export interface LogPlan {
   path: string
   maxSize?: number
   maxFiles?: number
+}
+
+/** See "The journal" in `docs/helper-protocol.md`. */
+export interface JournalPlan {
+  /** It holds segments `1`, `2`, ...: the monitor appends to the one with the greatest number, and makes `1` when there is none. */
+  directory: string
+  /** Repeated in each line. */
+  about: object
+}
+
+/** One line of the journal that a monitor wrote. */
+export interface MonitorJournalLine {
+  /** RFC 3339 with nanoseconds. */
+  time: string
+  container: string
+  about: object
+  /** The state before and after, without the log of health checks. `was` is absent the first time. */
+  was?: MonitorState
+  state?: MonitorState
+  /** Instead of `state`: everything the plan's `remove` names is gone. */
+  removed?: true
 }
 
 export interface RestartPlan {

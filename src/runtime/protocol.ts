@@ -113,6 +113,8 @@ export interface Operations {
     { protocol: number; version: string; pid: number },
   ]
   run: [{ container: string; config: object }, { pid: number; warnings: string[] }]
+  /** Forks a monitor (`./monitor-protocol.ts`) that listens in `directory`; with `lifeline` it ends its container when the launcher ends. */
+  monitor: [{ container: string; directory: string; lifeline: boolean }, { pid: number }]
   kill: [{ container: string; signal?: number; all?: boolean }, object]
   lock: [{ path: string; mode: 'shared' | 'exclusive'; wait: boolean }, { lock: number }]
   unlock: [{ lock: number }, object]
