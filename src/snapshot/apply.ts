@@ -79,16 +79,12 @@ function isMissing(error: unknown, path: string): boolean {
   return failure?.errno === 'ENOENT' && failure.path === path
 }
 
-function layerError(error: unknown, layer: LayerSource, target: string): KeelsonError {
+/** What the helper says against a layer. */
+export function layerError(error: unknown, layer: LayerSource, target: string): KeelsonError {
   const failure = helperFailure(error)
   const what = [failure?.step, failure?.detail].filter(Boolean).join(': ')
   if (failure?.kind === 'layer-invalid') {
-    return keelsonError('KEELSON_LAYER_INVALID', `A layer of the image is malformed: ${what}.`, {
-      cause: error,
-      diffId: layer.diffId,
-      path: failure.path,
-      hint: 'The image was pushed broken, or is made to do harm; ask who pushed it.',
-    })
+    return malformedLayer(layer, { what, path: failure.path, cause: error })
   }
   if (failure?.kind === 'layer-limit') {
     return keelsonError(
@@ -103,4 +99,16 @@ function layerError(error: unknown, layer: LayerSource, target: string): Keelson
     )
   }
   return storageError(error, 'unpack a layer into', target)
+}
+
+export function malformedLayer(
+  layer: LayerSource,
+  { what, path, cause }: { what: string; path?: string | undefined; cause?: unknown },
+): KeelsonError {
+  return keelsonError('KEELSON_LAYER_INVALID', `A layer of the image is malformed: ${what}.`, {
+    cause,
+    diffId: layer.diffId,
+    path,
+    hint: 'The image was pushed broken, or is made to do harm; ask who pushed it.',
+  })
 }

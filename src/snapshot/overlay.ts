@@ -4,7 +4,9 @@ import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import { makeRootDirectory } from '../store/directories.ts'
 import { converting, storageError } from '../store/errno.ts'
-import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
+import type { KeelsonError } from '../errors.ts'
+import { printable } from '../util/printable.ts'
+import { applyLayer, layerError, malformedLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
 import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
@@ -78,9 +80,15 @@ export class OverlaySnapshotter implements Snapshotter {
       await makeRootDirectory(stage.fs)
       const applied = await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
       const { inherited, links } = applied
+      const [dangling] = links
+      if (parents.length === 0 && dangling !== undefined) throw danglingLink(layer, dangling)
       if (parents.length > 0 && inherited.length + links.length > 0) {
         await layer.parentsReady
-        await this.#inherit(stage.fs, parents, inherited, links, options.signal)
+        await this.#inherit(stage.fs, parents, inherited, links, options.signal).catch(
+          (error: unknown) => {
+            throw layerError(error, layer, stage.fs)
+          },
+        )
       }
       await stage.publish()
     })
@@ -146,16 +154,17 @@ export class OverlaySnapshotter implements Snapshotter {
 
   /** The root of an overlay has the attributes of its uppermost directory. */
   async #likeTop(upper: string, chain: readonly Digest[]): Promise<void> {
-    const root = this.#root(chain)
+    const like = this.#root(chain)
     const made = statSync(upper)
-    if (made.uid === root.uid && made.gid === root.gid) {
-      if (made.mode !== root.mode) chmodSync(upper, root.mode & 0o7777)
+    if (made.uid === like.uid && made.gid === like.gid) {
+      if (made.mode !== like.mode) chmodSync(upper, like.mode & 0o7777)
     } else if (process.geteuid?.() === 0) {
-      chownSync(upper, root.uid, root.gid)
-      chmodSync(upper, root.mode & 0o7777)
+      chownSync(upper, like.uid, like.gid)
+      chmodSync(upper, like.mode & 0o7777)
     } else {
       // A subordinate id: only the helper, in its user namespace, can give files to it.
-      await this.#inherit(upper, chain, [Buffer.from('.').toString('base64')], [], undefined)
+      const root = Buffer.from('.').toString('base64')
+      await converting('create', upper, () => this.#inherit(upper, chain, [root], [], undefined))
     }
   }
 
@@ -180,12 +189,19 @@ export class OverlaySnapshotter implements Snapshotter {
     links: [string, string][],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    await converting('unpack a layer into', target, () =>
-      this.#helper.request(
-        'layer.inherit',
-        { target, parents: this.#lower(parents), inherited, links, format: this.#apply.format },
-        { signal },
-      ),
+    await this.#helper.request(
+      'layer.inherit',
+      { target, parents: this.#lower(parents), inherited, links, format: this.#apply.format },
+      { signal },
     )
   }
+}
+
+/** Nothing lies below a base layer that its hard link could mean. */
+function danglingLink(layer: LayerSource, [path, target]: [string, string]): KeelsonError {
+  const [link, file] = [path, target].map((name) => Buffer.from(name, 'base64').toString())
+  return malformedLayer(layer, {
+    what: `a hard link names a missing file, ${printable(file ?? '')}`,
+    path: link,
+  })
 }

@@ -165,6 +165,19 @@ describe.each<Driver>(['overlay', 'copy'])('the %s snapshotter', (driver) => {
     expect(await leftovers()).toEqual([])
   })
 
+  test('refuses a hard link to a file that no layer has', async () => {
+    const base = await layer([{ name: 'a', content: 'a' }])
+    const dangling = await layer([{ name: 'link', type: '1', linkname: 'gone' }])
+    for (const layers of [[dangling], [base, dangling]]) {
+      await expect(unpack(layers)).rejects.toMatchObject({
+        code: 'KEELSON_LAYER_INVALID',
+        path: 'link',
+        message: expect.stringContaining('missing file'),
+      })
+    }
+    expect(await leftovers()).toEqual([])
+  })
+
   test('refuses bytes that are no archive', async () => {
     const bad = { ...(await layer([])), bytes: Buffer.from('not gzip at all') }
     await expect(unpack([bad])).rejects.toMatchObject({ code: 'KEELSON_LAYER_INVALID' })
