@@ -15,7 +15,6 @@ import { isConnectionError, isEnded, protocolFailure, statusFailure } from './fa
 import { endpointsOf, normalizeRegistries, type Endpoint } from './hosts.ts'
 import { DownloadLimits } from './limits.ts'
 import {
-  DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
   type RegistryAuth,
   type RegistryClientOptions,
@@ -23,7 +22,7 @@ import {
   type RegistryTimeouts,
   type RetryPolicy,
 } from './options.ts'
-import { retrying } from './retry.ts'
+import { DEFAULT_RETRY, retrying } from './retry.ts'
 import { Schemes } from './scheme.ts'
 import { defaultCertificateDirectories, Transport } from './transport.ts'
 

@@ -2,7 +2,7 @@ import { keelsonError, type KeelsonError } from '../errors.ts'
 import { chunksOf, contentLength, readExplanation, type Reading } from './body.ts'
 import { isConnectionError, isEnded, protocolFailure, statusFailure } from './failure.ts'
 import type { RetryPolicy } from './options.ts'
-import { isTransient, pauseAfter, rest } from './retry.ts'
+import { isTransient, pauseAfter } from './retry.ts'
 import type { Answer } from './transport.ts'
 
 /** However much progress each brings: a server must not keep us for ever. */
@@ -54,7 +54,7 @@ export async function* download(blob: Download): AsyncGenerator<Uint8Array> {
       const pause = pauseAfter(failures, error, retry, Math.random())
       if (isEnded(error) || !passing || failures >= retry.attempts) throw error
       if (resumes >= MAX_RESUMES || pause === undefined) throw error
-      await rest(pause, reading.signal)
+      await retry.pause(pause, reading.signal)
     }
   }
 }

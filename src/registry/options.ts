@@ -63,6 +63,8 @@ export interface RetryPolicy {
   max: number
   /** A registry that asks (`Retry-After`) for a longer pause is given up at once. Default 60,000. */
   maxRetryAfter: number
+  /** Waits. Rejects when the signal fires. Default: a timer. */
+  pause: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>
 }
 
 /** Everything a {@link RegistryClient} can be told. */
@@ -86,11 +88,4 @@ export const DEFAULT_TIMEOUTS: RegistryTimeouts = {
   response: 30_000,
   stall: 30_000,
   credentialHelper: 30_000,
-}
-
-export const DEFAULT_RETRY: RetryPolicy = {
-  attempts: 5,
-  base: 250,
-  max: 10_000,
-  maxRetryAfter: 60_000,
 }

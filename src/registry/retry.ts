@@ -2,6 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { RetryPolicy } from './options.ts'
 import { abortedError } from '../util/abort.ts'
 
+export const DEFAULT_RETRY: RetryPolicy = {
+  attempts: 5,
+  base: 250,
+  max: 10_000,
+  maxRetryAfter: 60_000,
+  pause: rest,
+}
+
 /** Does `attempt` until it succeeds, fails for good, or has failed `policy.attempts` times. */
 export async function retrying<T>(
   attempt: () => Promise<T>,
@@ -15,7 +23,7 @@ export async function retrying<T>(
       if (!isTransient(error) || failures >= policy.attempts) throw error
       const pause = pauseAfter(failures, error, policy, Math.random())
       if (pause === undefined) throw error
-      await rest(pause, signal)
+      await policy.pause(pause, signal)
     }
   }
 }
@@ -44,7 +52,7 @@ export function pauseAfter(
   return full * (1 - random / 2)
 }
 
-export async function rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+async function rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await sleep(milliseconds, undefined, signal === undefined ? {} : { signal })
   } catch (error) {

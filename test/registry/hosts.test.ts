@@ -3,8 +3,8 @@ import { endpointsOf, isLoopback, normalizeRegistries } from '../../src/registry
 import { redirectTarget } from '../../src/registry/redirect.ts'
 import { parseRetryAfter } from '../../src/registry/failure.ts'
 import { parseContentRange } from '../../src/registry/download.ts'
-import { DEFAULT_RETRY, type RegistryOptions } from '../../src/registry/options.ts'
-import { pauseAfter } from '../../src/registry/retry.ts'
+import type { RegistryOptions } from '../../src/registry/options.ts'
+import { DEFAULT_RETRY, pauseAfter } from '../../src/registry/retry.ts'
 
 const places = (registry: string, options: Record<string, RegistryOptions> = {}) =>
   endpointsOf(registry, normalizeRegistries(options)).map(({ schemes, host, prefix }) =>

@@ -41,7 +41,12 @@ export async function serve(
   server.listen(0, address)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const served: Served = { host: `${address}:${port}`, requests: [], headers: [], connections: 0 }
+  const served: Served = {
+    host: `${address.includes(':') ? `[${address}]` : address}:${port}`,
+    requests: [],
+    headers: [],
+    connections: 0,
+  }
   onTestFinished(async () => {
     for (const socket of sockets) socket.destroy()
     server.close()

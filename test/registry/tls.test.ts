@@ -44,6 +44,22 @@ describe('TLS', () => {
     expect(registry.requests).toEqual(['GET /v2/', 'GET /v2/a/manifests/latest'])
   })
 
+  test('or plain HTTP, on the loopback of IPv6, too', async () => {
+    const secured = await serve((_, answer) => answer.end(MANIFEST), {
+      tls: server,
+      address: '::1',
+    })
+    const bare = await serve((_, answer) => answer.end(MANIFEST), { address: '::1' })
+    for (const registry of [secured, bare]) {
+      expect(registry.host).toMatch(/^\[::1\]:\d+$/)
+      await ask(registry.host)
+      expect(registry.requests).toEqual(['GET /v2/', 'GET /v2/a/manifests/latest'])
+    }
+    await expect(ask(bare.host, at(bare.host, { insecure: false }))).rejects.toMatchObject({
+      code: 'KEELSON_REGISTRY_UNREACHABLE',
+    })
+  })
+
   test('with its own authority is verified', async () => {
     const registry = await secure()
     await ask(registry.host, at(registry.host, { ca }))
