@@ -142,11 +142,19 @@ export class LayerFetcher {
       if (await this.#snapshotter.has(task.chainId)) return
       const { partial, whole } = await this.#readable(task.descriptor, origin, flight)
       const { descriptor, ...layer } = task
-      const unpack = (own: AbortSignal) =>
-        this.#snapshotter.unpack(
-          { ...layer, blob: this.#store.path(descriptor.digest), partial, size: descriptor.size },
-          { signal: own, onProgress: (read) => emit({ kind: 'read', read }) },
-        )
+      const blob = this.#store.path(descriptor.digest)
+      const unpack = async (own: AbortSignal) => {
+        try {
+          await this.#snapshotter.unpack(
+            { ...layer, blob, partial, size: descriptor.size },
+            { signal: own, onProgress: (read) => emit({ kind: 'read', read }) },
+          )
+        } catch (error) {
+          // The layer may be malformed, or only its bytes wrong, for which another attempt is the cure: the digest tells.
+          if (KeelsonError.is(error) && isDamage(error)) await whole
+          throw error
+        }
+      }
       // A download that fails ends the unpacking that waits for its bytes.
       await together(flight, [() => whole, unpack])
     }

@@ -303,6 +303,49 @@ describe('with a registry of this process', () => {
     expect((await storage.images.pull(reference())).chain).toHaveLength(1)
   })
 
+  test('says that bytes were wrong, whoever notices it first', async () => {
+    // Unpacking fails at once, and would end a download that has not come to its digest.
+    const big = await layer([{ name: 'noise', content: randomBytes(2_000_000) }], 'gzip')
+    await serve([big])
+    let wrong = 2
+    faultOf = ({ digest }) =>
+      digest === big.digest && wrong-- > 0 ? { fault: 'corrupt' } : undefined
+    await expect(storage.images.pull(reference())).rejects.toMatchObject({
+      code: 'KEELSON_DIGEST_MISMATCH',
+      expected: big.digest,
+    })
+    await expectNothingHalf()
+    expect(await partials()).toEqual([])
+    expect((await storage.images.pull(reference())).chain).toHaveLength(1)
+  })
+
+  test('begins anew when what it goes on with has other bytes', async () => {
+    const big = await noise(500_000)
+    await serve([big])
+    await writeFile(storage.store.layout.partial(big.digest), big.bytes.subarray(0, 100_000))
+    faultOf = ({ digest, headers }) =>
+      digest === big.digest && headers.range !== undefined ? { fault: 'corrupt' } : undefined
+    expect((await storage.images.pull(reference())).chain).toHaveLength(1)
+    const ranges = blobRequests(big.digest).map(({ headers }) => headers.range)
+    expect(ranges).toEqual(['bytes=100000-', undefined])
+    expect(await storage.store.verify({ ...big, size: big.bytes.length })).toBe(true)
+  })
+
+  test('says so when the bytes are other ones from both, and takes the right ones later', async () => {
+    const big = await noise(500_000)
+    await serve([big])
+    await writeFile(storage.store.layout.partial(big.digest), big.bytes.subarray(0, 100_000))
+    faultOf = ({ digest }) => (digest === big.digest ? { fault: 'corrupt' } : undefined)
+    await expect(storage.images.pull(reference())).rejects.toMatchObject({
+      code: 'KEELSON_DIGEST_MISMATCH',
+      expected: big.digest,
+    })
+    await expectNothingHalf()
+    expect(await partials()).toEqual([])
+    faultOf = () => undefined
+    expect((await storage.images.pull(reference())).chain).toHaveLength(1)
+  })
+
   test('gets over a half blob with foreign bytes', async () => {
     const big = await noise(500_000)
     await serve([big])
