@@ -22,7 +22,7 @@ import { Launcher } from './runtime/launcher.ts'
 import type { ProbeResult } from './runtime/protocol.ts'
 import { planUserNamespace } from './runtime/subids.ts'
 import { appArmorParserInstalled } from './security/apparmor.ts'
-import { openSnapshotter } from './snapshot/select.ts'
+import { openSnapshotter, snapshotTrees } from './snapshot/select.ts'
 import { ContentStore } from './store/content.ts'
 import { VERSION } from './util/version.ts'
 
@@ -113,8 +113,17 @@ export class Engine implements AsyncDisposable {
         closing: close.signal,
         events,
         removing: new Set(),
+        running: new Map(),
       }
-      const images = new Images({ store, snapshotter, registry, helper: launcher })
+      const images = new Images({
+        store,
+        snapshotter,
+        snapshots: () => snapshotTrees(root, launcher),
+        registry,
+        helper: launcher,
+        containers: async () =>
+          [...context.running].map(([container, image]) => ({ container, image })),
+      })
       return new Engine({
         images,
         context,

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'eventemitter3'
+import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import type { CgroupBase } from '../runtime/cgroup.ts'
@@ -26,11 +27,14 @@ export interface RunContext {
   closing: AbortSignal
   /** What is still being removed; the engine waits for it when it closes. */
   removing: Set<Promise<void>>
+  /** Containers under way, by id: the manifest each was made from. */
+  running: Map<string, Descriptor>
 }
 
 /** As much of an image as running it takes. */
 export interface RunnableImage {
   digest: Digest
+  descriptor: Descriptor
   config: ImageConfig
   chain: readonly Digest[]
 }

@@ -84,6 +84,7 @@ async function settle(
   try {
     return await carryOut(run, context, image)
   } finally {
+    context.running.delete(run.id)
     run.stdout.end()
     run.stderr.end()
   }
@@ -96,6 +97,7 @@ async function carryOut(
 ): Promise<RunResult> {
   const { options } = run
   const runnable = await image
+  context.running.set(run.id, runnable.descriptor)
   if (options.signal?.aborted) throw aborted(options.signal)
   const config = await prepare(run, context, runnable)
   const { exit, ending } = await execute(run, context, config, runnable.digest)

@@ -8,7 +8,7 @@ import type { RegistryAuth } from '../registry/options.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContentStore } from '../store/content.ts'
-import { sweep, type Swept } from '../store/gc.ts'
+import { sweep, type Swept, type SweptSnapshots } from '../store/gc.ts'
 import { SOURCE_DIGEST } from '../store/names.ts'
 import { printable } from '../util/printable.ts'
 import { Catalog, nameOf } from './catalog.ts'
@@ -63,6 +63,8 @@ export interface PrunedImages {
 export interface ImagesOptions {
   store: ContentStore
   snapshotter: Snapshotter
+  /** Of every driver on this root, whichever this engine uses: asked when something is to be removed. */
+  snapshots: () => Promise<readonly SweptSnapshots[]>
   registry: Registry
   helper: Helper
   /** Default: this host's. */
@@ -81,6 +83,7 @@ export class Images implements ImageOwner {
   readonly #documents: Documents
   readonly #context: PullContext
   readonly #platform: Platform
+  readonly #snapshots: ImagesOptions['snapshots']
   readonly #containers: NonNullable<ImagesOptions['containers']>
   readonly #catalog: Catalog
   readonly #settler: Settler
@@ -94,6 +97,7 @@ export class Images implements ImageOwner {
     this.#documents = new Documents(store)
     this.#platform = options.platform ?? hostPlatform()
     this.#catalog = new Catalog(store, this.#documents, this.#platform)
+    this.#snapshots = options.snapshots
     this.#settler = new Settler(snapshotter)
     this.#containers = options.containers ?? (async () => [])
     this.#context = {
@@ -345,7 +349,7 @@ export class Images implements ImageOwner {
     return await sweep(this.#store, this.#helper, {
       ...options,
       expand: (descriptor) => this.#documents.reach(descriptor),
-      snapshots: this.#snapshotter,
+      snapshots: await this.#snapshots(),
       held: async () => (await this.#containers()).map(({ image }) => image),
     })
   }

@@ -1,10 +1,15 @@
+import { readdir } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import { keelsonError } from '../errors.ts'
 import type { Helper, ProbeResult } from '../runtime/protocol.ts'
+import { converting } from '../store/errno.ts'
 import { CopySnapshotter } from './copy.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import type { Snapshotter } from './snapshotter.ts'
+import { SnapshotTree } from './tree.ts'
+
+const DRIVERS = ['overlay', 'copy'] as const
 
 export interface SnapshotterChoice {
   /** The engine's root: drivers live in `snapshots/<name>` under it. */
@@ -51,6 +56,17 @@ export async function openSnapshotter(choice: SnapshotterChoice): Promise<Snapsh
     owners,
     mountOptions: overlayHasVolatile(release()) ? ['volatile'] : [],
   })
+}
+
+/**
+ * What stands with each driver that ever worked on this root. They keep snapshots in the same shape, so removing one does not take the
+ * driver that made it, which this host may not even have.
+ */
+export async function snapshotTrees(root: string, helper: Helper): Promise<SnapshotTree[]> {
+  const directory = join(root, 'snapshots')
+  const found = await converting('read', directory, () => readdir(directory))
+  const names = DRIVERS.filter((name) => found.includes(name))
+  return await Promise.all(names.map((name) => SnapshotTree.open(join(directory, name), helper)))
 }
 
 /** Without it, unmounting a container's root would sync the whole file system beneath (Linux 5.10). */

@@ -8,7 +8,7 @@ import type { ContentStore } from './content.ts'
 import { converting, errnoOf } from './errno.ts'
 import { acquireLock, tryLock } from './lock.ts'
 
-/** What of the snapshots a sweep needs to know. */
+/** What of one driver's snapshots a sweep needs to know. */
 export interface SweptSnapshots {
   list(): Promise<{ chainId: Digest; parents: readonly Digest[] }[]>
   /** False when a container uses it. */
@@ -20,7 +20,8 @@ export interface SweptSnapshots {
 export interface SweepOptions {
   /** All that a manifest or index leads to: itself, configs, layers; and the snapshots made of them. */
   expand(manifest: Descriptor): Promise<{ blobs: readonly Digest[]; chain: readonly Digest[] }>
-  snapshots: SweptSnapshots
+  /** Of every driver that ever had this root. */
+  snapshots: readonly SweptSnapshots[]
   /** Manifests that something other than `index.json` holds: the containers' records. Asked under the lock. */
   held?: (() => Promise<readonly Descriptor[]>) | undefined
   /** Half blobs to remove: every one, or those that nobody went on with for a day. */
@@ -75,10 +76,23 @@ async function mark(store: ContentStore, options: SweepOptions): Promise<Set<Dig
   return marked
 }
 
-/** Topmost first: as long as a snapshot is there, so is everything below it. */
+/** The same snapshot may stand with several drivers. */
 async function sweepSnapshots(
   marked: ReadonlySet<Digest>,
   { snapshots, signal }: SweepOptions,
+): Promise<Digest[]> {
+  const removed = new Set<Digest>()
+  for (const driver of snapshots) {
+    for (const chainId of await sweepDriver(marked, driver, signal)) removed.add(chainId)
+  }
+  return [...removed]
+}
+
+/** Topmost first: as long as a snapshot is there, so is everything below it. */
+async function sweepDriver(
+  marked: ReadonlySet<Digest>,
+  snapshots: SweptSnapshots,
+  signal: AbortSignal | undefined,
 ): Promise<Digest[]> {
   const removed: Digest[] = []
   const kept = new Set<Digest>()

@@ -178,6 +178,23 @@ test('refuses to remove an image that a container was made from', async () => {
   expect(await blobs()).toHaveLength(4)
 })
 
+test('removes the snapshots of another driver, too', async () => {
+  const image = await pulled('app:1')
+  await using other = await openStorage(temp.path, { driver: 'copy' })
+  await other.images.pull(`${registry.host}/app:1`)
+  expect((await other.snapshotter.list()).length).toBe(2)
+  const removed = await image.remove()
+  expect(removed.untagged).toHaveLength(1)
+  expect([await snapshots(), (await other.snapshotter.list()).length]).toEqual([0, 0])
+  const again = await pulled('app:1')
+  await other.images.pull(`${registry.host}/app:1`)
+  await again.untag(`${registry.host}/app:1`)
+  const pruned = await other.images.prune()
+  expect(new Set(pruned.snapshots)).toEqual(new Set(again.chain))
+  expect(pruned.snapshots).toHaveLength(2)
+  expect([await snapshots(), (await other.snapshotter.list()).length]).toEqual([0, 0])
+})
+
 test('prunes images without a name, or all', async () => {
   const one = await pulled('app:1')
   const two = await pulled('app:2')

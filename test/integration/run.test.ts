@@ -284,6 +284,26 @@ describe('lifetime', () => {
     expect(await containersOf(own.runRoot)).toEqual([])
   })
 
+  it('holds its image: removing that is refused, or takes only the names until the run has ended', async () => {
+    await using own = await testEngine()
+    const { images } = own.engine
+    const image = await own.image.tag('held:1')
+    const started: Promise<unknown>[] = []
+    const running = own.engine.run(image, ['cat'], { stdin: { pipe: true } })
+    started.push(once(running.stdout, 'data'))
+    running.stdin?.write('ready ')
+    await Promise.all(started)
+    const refusal = await image.remove().catch((error: unknown) => error)
+    expect(refusal).toEqual(coded('KEELSON_IMAGE_IN_USE', { containers: [expect.any(String)] }))
+    expect((await images.prune({ all: true })).images).toEqual([])
+    const removed = await image.remove({ force: true })
+    expect(removed).toEqual({ untagged: image.references, deleted: [], bytes: 0 })
+    expect(await images.list()).toEqual([])
+    running.stdin?.end('steady')
+    expect((await running).stdout).toBe('ready steady')
+    expect((await images.prune()).blobs).toHaveLength(3)
+  })
+
   it('many at once, in several engines on one root', async () => {
     await using other = await Engine.open({ root: test.root, runRoot: test.runRoot })
     const [image] = await other.images.list()

@@ -319,11 +319,7 @@ describe('names', () => {
 describe('sweep', () => {
   const options: SweepOptions = {
     expand: async ({ digest }) => ({ blobs: [digest], chain: [] }),
-    snapshots: {
-      list: async () => [],
-      remove: async () => true,
-      sweep: async () => undefined,
-    },
+    snapshots: [],
     partials: 'all',
     wait: true,
   }

@@ -1,9 +1,9 @@
-import { Images } from '../../src/image/images.ts'
+import { Images, type ImagesOptions } from '../../src/image/images.ts'
 import { RegistryClient } from '../../src/registry/client.ts'
 import type { RegistryClientOptions } from '../../src/registry/options.ts'
 import { Launcher } from '../../src/runtime/launcher.ts'
 import type { UserNamespacePlan } from '../../src/runtime/protocol.ts'
-import { openSnapshotter } from '../../src/snapshot/select.ts'
+import { openSnapshotter, snapshotTrees } from '../../src/snapshot/select.ts'
 import type { Snapshotter } from '../../src/snapshot/snapshotter.ts'
 import { ContentStore } from '../../src/store/content.ts'
 import { run, type Ran } from './process.ts'
@@ -14,6 +14,7 @@ export interface Storage extends AsyncDisposable {
   launcher: Launcher
   store: ContentStore
   snapshotter: Snapshotter
+  snapshots: ImagesOptions['snapshots']
   images: Images
 }
 
@@ -36,11 +37,13 @@ export async function openStorage(
       probe,
       rootless: false,
     })
-    const images = new Images({ store, snapshotter, registry, helper: launcher })
+    const snapshots = () => snapshotTrees(root, launcher)
+    const images = new Images({ store, snapshotter, snapshots, registry, helper: launcher })
     return {
       launcher,
       store,
       snapshotter,
+      snapshots,
       images,
       async [Symbol.asyncDispose]() {
         await snapshotter[Symbol.asyncDispose]()
@@ -85,7 +88,7 @@ export function program(
   return `
     import { Launcher } from ${from('runtime/launcher.js')}
     import { ContentStore } from ${from('store/content.js')}
-    import { openSnapshotter } from ${from('snapshot/select.js')}
+    import { openSnapshotter, snapshotTrees } from ${from('snapshot/select.js')}
     import { Images } from ${from('image/images.js')}
     import { RegistryClient } from ${from('registry/client.js')}
     const root = ${JSON.stringify(root)}
@@ -98,7 +101,8 @@ export function program(
       root, helper: launcher, probe: { overlay: ok, overlayUserxattr: ok },
     })
     const registry = new RegistryClient()
-    const images = new Images({ store, snapshotter, registry, helper: launcher })
+    const snapshots = () => snapshotTrees(root, launcher)
+    const images = new Images({ store, snapshotter, snapshots, registry, helper: launcher })
     ${source}
     await snapshotter[Symbol.asyncDispose]()
     await registry.close()
