@@ -12,7 +12,7 @@ import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
 import { planMounts } from './mounts.ts'
 import type { NormalizedContainer } from './normalize.ts'
-import type { OciConfig, OciLinux } from './oci-runtime.ts'
+import type { OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
 import type { ContainerUser } from './user.ts'
 
@@ -41,6 +41,8 @@ export interface ConfigInput {
   apparmor: string | undefined
   /** The devices asked for, or all of the host's for a privileged container. */
   devices: readonly (LinuxDevice & { access?: string | undefined })[]
+  /** Limits of block devices. */
+  blockIO: OciBlockIo
 }
 
 const OCI_VERSION = '1.2.0'
@@ -140,12 +142,18 @@ export function hostnameOf(id: string, options: Pick<NormalizedContainer, 'hostn
   return options.hostname ?? id.slice(0, 12)
 }
 
-function planLimits({ id, options, cgroups, devices }: ConfigInput) {
+function planLimits({ id, options, cgroups, devices, blockIO }: ConfigInput) {
   const asked = askedLimits(options)
   const pids = hasController(cgroups, 'pids')
   const resources = planResources(
     options,
-    planDeviceRules({ privileged: options.privileged, devices }),
+    {
+      devices: [
+        ...planDeviceRules({ privileged: options.privileged, devices }),
+        ...options.deviceCgroupRules,
+      ],
+      blockIO,
+    },
     { pids, swap: cgroups.swapAccounting },
   )
   const limits = resources.pids !== undefined ? [...asked, 'pids' as const] : asked

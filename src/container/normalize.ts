@@ -3,11 +3,13 @@ import { parseDuration } from '../util/duration.ts'
 import { nearest } from '../util/nearest.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
 import { cpuList, memorySize, pidsLimit, swapSize, ulimit } from './normalize/limits.ts'
+import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './normalize/io.ts'
 import { addresses, hostLines, hostName } from './normalize/names.ts'
 import { device, entrypointWords, environmentRecord, workdirPath } from './normalize/process.ts'
 import { sysctlRecord } from './normalize/sysctls.ts'
 import { invalid, oneOf, optionalSize, range, text, words } from './normalize/values.ts'
 import type { ContainerOptions, Device, RunOptions } from './options.ts'
+import type { DeviceRule } from '../security/devices.ts'
 
 /** {@link ContainerOptions} in one form. */
 export interface NormalizedContainer {
@@ -24,6 +26,9 @@ export interface NormalizedContainer {
   memory: number | undefined
   memorySwap: number | undefined
   memoryReservation: number | undefined
+  memorySwappiness: number | undefined
+  blkio: NormalizedBlockIo | undefined
+  hugetlb: { pageSize: string; limit: number }[]
   cpus: number | undefined
   cpuShares: number | undefined
   cpuset: string | undefined
@@ -33,6 +38,7 @@ export interface NormalizedContainer {
   shmSize: number
   oomScoreAdj: number | undefined
   devices: Required<Device>[]
+  deviceCgroupRules: DeviceRule[]
   capAdd: string[]
   capDrop: string[]
   privileged: boolean
@@ -65,7 +71,7 @@ const DEFAULT_SHM = 64 * MIB
 const DEFAULT_MAX_OUTPUT = 16 * MIB
 /** Names of {@link ContainerOptions}. */
 export const CONTAINER_OPTIONS: readonly string[] =
-  'entrypoint env user workdir hostname domainname labels annotations mounts networks memory memorySwap memoryReservation cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
+  'entrypoint env user workdir hostname domainname labels annotations mounts networks memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
     ' ',
   )
 const RUN_OPTIONS = [
@@ -111,6 +117,9 @@ export function normalizeContainer(
     memory,
     memorySwap: swapSize(options.memorySwap, memory),
     memoryReservation: optionalSize('memoryReservation', options.memoryReservation),
+    memorySwappiness: range('memorySwappiness', options.memorySwappiness, 0, 100),
+    blkio: blockIo(options.blkio),
+    hugetlb: hugePageLimits(options.hugetlb),
     cpus: range('cpus', options.cpus, 0.01, 8192),
     cpuShares: range('cpuShares', options.cpuShares, 2, 262144),
     cpuset: cpuList(options.cpuset),
@@ -120,6 +129,7 @@ export function normalizeContainer(
     shmSize: optionalSize('shmSize', options.shmSize) ?? DEFAULT_SHM,
     oomScoreAdj: range('oomScoreAdj', options.oomScoreAdj, -1000, 1000),
     devices: (options.devices ?? []).map(device),
+    deviceCgroupRules: deviceRules(options.deviceCgroupRules),
     capAdd: words('capAdd', options.capAdd) ?? [],
     capDrop: words('capDrop', options.capDrop) ?? [],
     privileged: options.privileged ?? false,

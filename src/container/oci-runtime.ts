@@ -52,9 +52,26 @@ export interface OciLinux {
 
 export interface OciResources {
   devices: DeviceRule[]
-  memory?: { limit?: number; reservation?: number; swap?: number }
+  memory?: { limit?: number; reservation?: number; swap?: number; swappiness?: number }
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string }
   pids?: { limit: number }
+  blockIO?: OciBlockIo
+  hugepageLimits?: { pageSize: string; limit: number }[]
+}
+
+export interface OciBlockIo {
+  weight?: number
+  weightDevice?: { major: number; minor: number; weight: number }[]
+  throttleReadBpsDevice?: OciThrottle[]
+  throttleWriteBpsDevice?: OciThrottle[]
+  throttleReadIOPSDevice?: OciThrottle[]
+  throttleWriteIOPSDevice?: OciThrottle[]
+}
+
+interface OciThrottle {
+  major: number
+  minor: number
+  rate: number
 }
 
 export interface KeelsonExtension {

@@ -16,6 +16,17 @@ export interface Device {
   access?: string
 }
 
+/** Limits of block devices, by the devices' paths on the host. Bytes (or `'1m'`) or operations a second. */
+export interface BlockIo {
+  /** Share of the disk against other cgroups, 10 to 1000. */
+  weight?: number
+  weightDevice?: Record<string, number>
+  readBps?: Record<string, Size>
+  writeBps?: Record<string, Size>
+  readIops?: Record<string, number>
+  writeIops?: Record<string, number>
+}
+
 /** What a container is to be like. Everything has Docker's default. */
 export interface ContainerOptions {
   /** Replaces the image's entrypoint, and its command. A string is one word; `''` or `[]`: none. */
@@ -48,6 +59,12 @@ export interface ContainerOptions {
   cpuset?: string
   /** Processes and threads; -1 is unlimited. Default 4096. */
   pids?: number
+  /** 0 to 100: how readily anonymous memory is swapped. cgroup v1 only. */
+  memorySwappiness?: number
+  /** Limits of reading and writing block devices: `{ writeBps: { '/dev/sda': '10m' } }`. */
+  blkio?: BlockIo
+  /** Most huge pages by size, in bytes: `{ '2MB': '64m' }`. */
+  hugetlb?: Record<string, Size>
   /** By name without `RLIMIT_`: `{ nofile: 1024 }`. */
   ulimits?: Record<string, Ulimit>
   /** Namespaced kernel parameters: `net.*` (with a network of its own), `kernel.shm*`, `kernel.msg*`, `kernel.sem`, `fs.mqueue.*`. */
@@ -57,6 +74,8 @@ export interface ContainerOptions {
   /** -1000 to 1000. */
   oomScoreAdj?: number
   devices?: (Device | string)[]
+  /** More device cgroup rules, for nodes that appear later: `'c 10:200 rwm'`. */
+  deviceCgroupRules?: string[]
   capAdd?: string[]
   capDrop?: string[]
   /** Every capability and device, nothing masked, no seccomp or AppArmor profile. Default `false`. */

@@ -2,6 +2,7 @@ import { keelsonError } from '../errors.ts'
 import { ensureAppArmorProfile } from '../security/apparmor.ts'
 import { hostDevice, hostDevices } from '../security/host-devices.ts'
 import { loadSeccomp, type SeccompOption } from '../security/seccomp/load.ts'
+import { findBlockIo } from './block-devices.ts'
 import type { ConfigInput } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import type { NormalizedContainer } from './normalize.ts'
@@ -28,11 +29,12 @@ export async function prepareConfig(
   { id, options, image, bundle, stdin, terminal }: Preparation,
 ): Promise<ConfigInput> {
   const parameters = image.config.config
-  const [database, seccomp, apparmor, devices] = await Promise.all([
+  const [database, seccomp, apparmor, devices, blockIO] = await Promise.all([
     context.users.of(image.chain),
     loadSeccomp(options.seccomp as SeccompOption | undefined, { privileged: options.privileged }),
     appArmor(context, options),
     findDevices(options),
+    findBlockIo(options.blkio),
   ])
   const found = findUser(options.user ?? parameters.User ?? '', database)
   return {
@@ -51,6 +53,7 @@ export async function prepareConfig(
     seccomp,
     apparmor,
     devices,
+    blockIO,
   }
 }
 

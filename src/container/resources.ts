@@ -1,11 +1,20 @@
 import type { CgroupLimit } from '../runtime/cgroup.ts'
 import type { DeviceRule } from '../security/devices.ts'
 import type { NormalizedContainer } from './normalize.ts'
-import type { OciResources } from './oci-runtime.ts'
+import type { OciBlockIo, OciResources } from './oci-runtime.ts'
 
 type Limits = Pick<
   NormalizedContainer,
-  'memory' | 'memorySwap' | 'memoryReservation' | 'cpus' | 'cpuShares' | 'cpuset' | 'pids'
+  | 'memory'
+  | 'memorySwap'
+  | 'memoryReservation'
+  | 'memorySwappiness'
+  | 'cpus'
+  | 'cpuShares'
+  | 'cpuset'
+  | 'pids'
+  | 'blkio'
+  | 'hugetlb'
 >
 
 /** Enough for any service, and an end to a fork bomb. */
@@ -21,18 +30,23 @@ interface Available {
 /** The limits that were asked for: each must be possible or is an error. */
 export function askedLimits(options: Limits): CgroupLimit[] {
   const limits: CgroupLimit[] = []
-  if (options.memory !== undefined || options.memoryReservation !== undefined) limits.push('memory')
+  const { memory, memoryReservation, memorySwappiness } = options
+  if ([memory, memoryReservation, memorySwappiness].some((each) => each !== undefined)) {
+    limits.push('memory')
+  }
   if (options.memorySwap !== undefined && options.memorySwap !== -1) limits.push('swap')
   if (options.cpus !== undefined || options.cpuShares !== undefined) limits.push('cpu')
   if (options.cpuset !== undefined) limits.push('cpuset')
   if (options.pids !== undefined && options.pids !== -1) limits.push('pids')
+  if (options.blkio !== undefined) limits.push('io')
+  if (options.hugetlb.length > 0) limits.push('hugetlb')
   return limits
 }
 
 /** `linux.resources` of the configuration, with Docker's defaults. Pure. */
 export function planResources(
   options: Limits,
-  devices: DeviceRule[],
+  { devices, blockIO }: { devices: DeviceRule[]; blockIO: OciBlockIo },
   available: Available,
 ): OciResources {
   const memory = memoryResources(options, available.swap)
@@ -43,17 +57,22 @@ export function planResources(
     ...(memory && { memory }),
     ...(cpu && { cpu }),
     ...(pids !== -1 && { pids: { limit: pids } }),
+    ...(Object.keys(blockIO).length > 0 && { blockIO }),
+    ...(options.hugetlb.length > 0 && { hugepageLimits: options.hugetlb }),
   }
 }
 
 function memoryResources(options: Limits, swapCounted: boolean): OciResources['memory'] {
-  const { memory, memoryReservation } = options
-  if (memory === undefined && memoryReservation === undefined) return undefined
+  const { memory, memoryReservation, memorySwappiness } = options
+  if ([memory, memoryReservation, memorySwappiness].every((each) => each === undefined)) {
+    return undefined
+  }
   const byDefault = memory === undefined || !swapCounted ? undefined : memory * 2
   const swap = options.memorySwap ?? byDefault
   return {
     ...(memory !== undefined && { limit: memory }),
     ...(memoryReservation !== undefined && { reservation: memoryReservation }),
+    ...(memorySwappiness !== undefined && { swappiness: memorySwappiness }),
     ...(swap !== undefined && (swap !== -1 || swapCounted) && { swap }),
   }
 }

@@ -61,6 +61,7 @@ function input(options: RunOptions, more: Partial<ConfigInput> = {}): ConfigInpu
     seccomp: DEFAULT_PROFILE,
     apparmor: undefined,
     devices: [],
+    blockIO: {},
     ...more,
   }
 }

@@ -1,0 +1,81 @@
+/** Limits of block devices and of huge pages, and rules of the device cgroup. */
+import { parseSize, type Size } from '../../util/size.ts'
+import type { BlockIo } from '../options.ts'
+import { invalid, range, text } from './values.ts'
+import type { DeviceRule } from '../../security/devices.ts'
+
+/** {@link BlockIo} in one form: devices by their paths on the host. */
+export interface NormalizedBlockIo {
+  weight: number | undefined
+  weightDevice: { path: string; weight: number }[]
+  readBps: Throttle[]
+  writeBps: Throttle[]
+  readIops: Throttle[]
+  writeIops: Throttle[]
+}
+
+interface Throttle {
+  path: string
+  rate: number
+}
+
+/** @throws `KEELSON_INVALID_OPTION` */
+export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefined {
+  if (given === undefined) return undefined
+  const throttle = (name: string, rates: Record<string, Size> = {}) =>
+    Object.entries(rates).map(([path, rate]) => {
+      const parsed = parseSize(rate, `blkio.${name}`)
+      if (parsed < 1) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
+      return { path: devicePath(path), rate: parsed }
+    })
+  return {
+    weight: range('blkio.weight', given.weight, 10, 1000),
+    weightDevice: Object.entries(given.weightDevice ?? {}).map(([path, weight]) => {
+      const checked = range('blkio.weightDevice', weight, 10, 1000) ?? 0
+      return { path: devicePath(path), weight: checked }
+    }),
+    readBps: throttle('readBps', given.readBps),
+    writeBps: throttle('writeBps', given.writeBps),
+    readIops: throttle('readIops', given.readIops),
+    writeIops: throttle('writeIops', given.writeIops),
+  }
+}
+
+function devicePath(path: string): string {
+  if (path.startsWith('/')) return text('blkio', path)
+  throw invalid('blkio', `names no device by its path: ${path}`, 'Write it as "/dev/sda".')
+}
+
+/** @returns bytes by the kernel's name of the page size */
+export function hugePageLimits(
+  given: Record<string, Size> | undefined,
+): { pageSize: string; limit: number }[] {
+  return Object.entries(given ?? {}).map(([pageSize, limit]) => {
+    if (!/^[1-9]\d*[KMG]B$/.test(pageSize)) {
+      throw invalid('hugetlb', `names no page size: ${pageSize}`, 'Write it as "2MB" or "1GB".')
+    }
+    return { pageSize, limit: parseSize(limit, 'hugetlb') }
+  })
+}
+
+/** Docker's words: `c 10:200 rwm`, `b 8:* r`, `a *:* rwm`. */
+export function deviceRules(given: readonly string[] | undefined): DeviceRule[] {
+  return (given ?? []).map((rule) => {
+    const match = /^([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(rule)
+    if (match === null) {
+      throw invalid(
+        'deviceCgroupRules',
+        `has a rule that cannot be read: ${JSON.stringify(rule)}`,
+        'Write it as "c 10:200 rwm".',
+      )
+    }
+    const [, type, major, minor, access = ''] = match
+    return {
+      allow: true,
+      type: type as 'a' | 'b' | 'c',
+      ...(major !== '*' && { major: Number(major) }),
+      ...(minor !== '*' && { minor: Number(minor) }),
+      access,
+    }
+  })
+}
