@@ -27,7 +27,11 @@ export async function buildHelper({ target = TARGETS[process.arch], quiet = fals
     )
   }
   const command = ['cargo', 'build', '--release', '--locked', '--target', target]
-  await mustRun(quiet ? [...command, '--quiet'] : command, { cwd: `${root}/helper` })
+  await mustRun(quiet ? [...command, '--quiet'] : command, {
+    cwd: `${root}/helper`,
+    // Through this process: where Node has made its own output non-blocking, cargo would fail to write to it.
+    onOutput: () => {},
+  })
   return `${root}/helper/target/${target}/release/keelson-helper`
 }
 
