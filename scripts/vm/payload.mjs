@@ -10,6 +10,7 @@ const PARTS = [
   'dist',
   'src',
   'test',
+  'torture',
   'scripts',
 ]
 const HELPER = 'helper/target/x86_64-unknown-linux-gnu/release/keelson-helper'

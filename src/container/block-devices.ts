@@ -10,8 +10,6 @@ import type { OciBlockIo } from './oci-runtime.ts'
  */
 export async function findBlockIo(asked: NormalizedBlockIo | undefined): Promise<OciBlockIo> {
   if (asked === undefined) return {}
-  const throttles = (list: NormalizedBlockIo['readBps']) =>
-    Promise.all(list.map(async ({ path, rate }) => ({ ...(await blockDevice(path)), rate })))
   const [weightDevice, readBps, writeBps, readIops, writeIops] = await Promise.all([
     Promise.all(
       asked.weightDevice.map(async ({ path, weight }) => ({
@@ -32,6 +30,10 @@ export async function findBlockIo(asked: NormalizedBlockIo | undefined): Promise
     ...(readIops.length > 0 && { throttleReadIOPSDevice: readIops }),
     ...(writeIops.length > 0 && { throttleWriteIOPSDevice: writeIops }),
   }
+}
+
+function throttles(list: NormalizedBlockIo['readBps']) {
+  return Promise.all(list.map(async ({ path, rate }) => ({ ...(await blockDevice(path)), rate })))
 }
 
 async function blockDevice(path: string): Promise<{ major: number; minor: number }> {

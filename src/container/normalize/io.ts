@@ -22,23 +22,25 @@ interface Throttle {
 /** @throws `KEELSON_INVALID_OPTION` */
 export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefined {
   if (given === undefined) return undefined
-  const throttle = (name: string, rates: Record<string, Size> = {}) =>
-    Object.entries(rates).map(([path, rate]) => {
-      const parsed = parseSize(rate, `blkio.${name}`)
-      if (parsed < 1) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
-      return { path: devicePath(path), rate: parsed }
-    })
   return {
     weight: range('blkio.weight', given.weight, 10, 1000),
     weightDevice: Object.entries(given.weightDevice ?? {}).map(([path, weight]) => {
       const checked = range('blkio.weightDevice', weight, 10, 1000) ?? 0
       return { path: devicePath(path), weight: checked }
     }),
-    readBps: throttle('readBps', given.readBps),
-    writeBps: throttle('writeBps', given.writeBps),
-    readIops: throttle('readIops', given.readIops),
-    writeIops: throttle('writeIops', given.writeIops),
+    readBps: throttles('readBps', given.readBps),
+    writeBps: throttles('writeBps', given.writeBps),
+    readIops: throttles('readIops', given.readIops),
+    writeIops: throttles('writeIops', given.writeIops),
   }
+}
+
+function throttles(name: string, rates: Record<string, Size> = {}): Throttle[] {
+  return Object.entries(rates).map(([path, rate]) => {
+    const parsed = parseSize(rate, `blkio.${name}`)
+    if (parsed < 1) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
+    return { path: devicePath(path), rate: parsed }
+  })
 }
 
 function devicePath(path: string): string {
