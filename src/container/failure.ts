@@ -1,6 +1,6 @@
 /** The one place where the helper's facts about a failed start become an error of the engine. */
 import { keelsonError, KeelsonError } from '../errors.ts'
-import { helperFailure } from '../runtime/launcher.ts'
+import { helperFailure } from '../runtime/connection.ts'
 import type { HelperFailure } from '../runtime/protocol.ts'
 
 interface StartContext {

@@ -25,12 +25,17 @@ export function encodeFrame(message: object): Buffer {
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0)
 
-  /** The messages that `chunk` completes. */
-  push(chunk: Buffer): unknown[] {
+  /** What has arrived behind the messages that were given out. */
+  get rest(): Buffer {
+    return this.#pending
+  }
+
+  /** The messages that `chunk` completes, `most` of them. */
+  push(chunk: Buffer, most = Number.POSITIVE_INFINITY): unknown[] {
     const messages: unknown[] = []
     this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
     let start = 0
-    while (this.#pending.length - start >= HEADER) {
+    while (messages.length < most && this.#pending.length - start >= HEADER) {
       const length = this.#pending.readUInt32LE(start)
       if (length > MAX_FRAME) {
         throw keelsonError('KEELSON_HELPER_FAILED', `The helper sent a frame of ${length} bytes.`)

@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
-import { getSystemErrorName } from 'node:util'
 import { keelsonError, type KeelsonError } from '../errors.ts'
-import { encodeFrame, FrameDecoder } from './frames.ts'
+import { Connection, helperFailure } from './connection.ts'
 import { locateHelper } from './locate.ts'
 import {
   PROTOCOL_VERSION,
@@ -10,31 +9,11 @@ import {
   type Arguments,
   type Helper,
   type HelperEvent,
-  type HelperFailure,
   type Operation,
   type Operations,
   type RequestOptions,
   type UserNamespacePlan,
 } from './protocol.ts'
-
-/** A request on the wire, waiting for its answer. */
-interface Pending {
-  op: Operation
-  resolve(value: unknown): void
-  reject(error: KeelsonError): void
-  onProgress: RequestOptions['onProgress']
-}
-
-/** `errno` is a number on the wire. */
-type WireFailure = Omit<HelperFailure, 'errno'> & { errno?: number }
-
-interface WireMessage {
-  id?: number
-  ok?: unknown
-  error?: WireFailure
-  progress?: { read?: number }
-  event?: string
-}
 
 const STDERR_KEPT = 4096
 
@@ -45,17 +24,10 @@ const STDERR_KEPT = 4096
  */
 export class Launcher implements Helper {
   readonly #child: ChildProcess
-  readonly #socket: Socket
-  readonly #pending = new Map<number, Pending>()
+  readonly #connection: Connection<Operations, HelperEvent>
   readonly #watchers = new Map<string, (event: HelperEvent) => void>()
   readonly #exited: Promise<void>
-  #nextId = 1
-  #holds = 0
   #stderr = ''
-  #broken: KeelsonError | undefined
-  #end: (error: KeelsonError) => void = () => {}
-  /** Rejects when the helper ends, whoever ended it. */
-  readonly ended: Promise<never>
   /** The launcher's process id, as this process sees it. */
   readonly pid: number
   /** The helper's own version. */
@@ -70,13 +42,14 @@ export class Launcher implements Helper {
       detached: true,
     })
     this.pid = this.#child.pid ?? -1
-    this.#socket = this.#child.stdio[3] as Socket
-    this.ended = new Promise((_, reject) => (this.#end = reject))
-    this.ended.catch(() => {})
+    this.#connection = new Connection<Operations, HelperEvent>(this.#child.stdio[3] as Socket, {
+      onEvent: (event) => this.#watchers.get(event.container)?.(event),
+      gone: (cause) => this.#gone(cause),
+    })
     this.#exited = new Promise((resolve) => {
       this.#child.once('close', () => resolve())
       this.#child.once('error', (cause) => {
-        this.#fail(
+        this.#connection.fail(
           keelsonError('KEELSON_HELPER_FAILED', `The helper ${path} cannot be started.`, {
             cause,
             hint: 'Check that the file system it lies on is not mounted noexec and that it is built for this processor.',
@@ -90,7 +63,11 @@ export class Launcher implements Helper {
     })
     ;(this.#child.stderr as Socket | null)?.unref()
     this.#child.unref()
-    this.#read()
+  }
+
+  /** Rejects when the helper ends, whoever ended it. */
+  get ended(): Promise<never> {
+    return this.#connection.ended
   }
 
   /**
@@ -119,130 +96,38 @@ export class Launcher implements Helper {
     args: Arguments<Op>,
     options: RequestOptions = {},
   ): Promise<Answer<Op>> {
-    const { signal, onProgress } = options
-    if (this.#broken !== undefined) throw this.#broken
-    if (signal?.aborted) throw aborted(op, signal)
-    const id = this.#nextId++
-    const frame = encodeFrame({ id, op, ...args })
-    const cancel = () => this.notify('cancel', { request: id })
-    try {
-      return await new Promise<Operations[Op][1]>((resolve, reject) => {
-        this.#pending.set(id, { op, resolve, reject, onProgress })
-        this.#ref()
-        signal?.addEventListener('abort', cancel, { once: true })
-        this.#socket.write(frame)
-      })
-    } catch (error) {
-      throw helperFailure(error)?.kind === 'cancelled' ? aborted(op, signal, error) : error
-    } finally {
-      signal?.removeEventListener('abort', cancel)
-      this.#unref()
-    }
+    return await this.#connection.request(op, args, options)
   }
 
   /** Tells the helper something that has no answer. */
   notify(op: 'cancel' | 'release', args: object): void {
-    if (this.#broken === undefined) this.#socket.write(encodeFrame({ op, ...args }))
+    this.#connection.notify(op, args)
   }
 
   /** Hears the events of one container until the returned function is called; holds the event loop meanwhile. */
   watch(container: string, listener: (event: HelperEvent) => void): () => void {
     this.#watchers.set(container, listener)
-    this.#ref()
+    this.#connection.ref()
     return () => {
-      if (this.#watchers.delete(container)) this.#unref()
+      if (this.#watchers.delete(container)) this.#connection.unref()
     }
   }
 
   /** Ends the helper: containers bound to it are killed and removed first. Resolves when it is gone. */
   async close(): Promise<void> {
-    this.#broken ??= keelsonError('KEELSON_CLOSED', 'The engine is closed.')
     this.#child.ref()
-    this.#socket.end()
+    this.#connection.close(keelsonError('KEELSON_CLOSED', 'The engine is closed.'))
     await this.#exited
-    this.#socket.destroy()
+    this.#connection.destroy()
   }
 
-  #read(): void {
-    const decoder = new FrameDecoder()
-    this.#socket.on('data', (chunk: Buffer) => {
-      try {
-        for (const message of decoder.push(chunk)) this.#dispatch(message as WireMessage)
-      } catch (error) {
-        this.#socket.destroy(error as Error)
-      }
+  #gone(cause: Error | undefined): KeelsonError {
+    return keelsonError('KEELSON_HELPER_FAILED', 'The helper process ended unexpectedly.', {
+      cause,
+      hint: 'Open the engine again; it repairs what was left behind.',
+      ...(this.#stderr === '' ? {} : { stderr: this.#stderr }),
     })
-    this.#socket.on('error', (cause) => this.#gone(cause))
-    this.#socket.on('close', () => this.#gone())
-    this.#socket.unref()
   }
-
-  #dispatch(message: WireMessage): void {
-    if (message.event !== undefined) {
-      const event = message as unknown as HelperEvent
-      this.#watchers.get(event.container)?.(event)
-      return
-    }
-    const id = message.id ?? -1
-    const pending = this.#pending.get(id)
-    if (pending === undefined) return
-    if (message.progress !== undefined) return pending.onProgress?.(message.progress)
-    this.#pending.delete(id)
-    if (message.error === undefined) pending.resolve(message.ok)
-    else pending.reject(helperError(pending.op, nameErrno(message.error)))
-  }
-
-  #gone(cause?: Error): void {
-    this.#fail(
-      keelsonError('KEELSON_HELPER_FAILED', 'The helper process ended unexpectedly.', {
-        cause,
-        hint: 'Open the engine again; it repairs what was left behind.',
-        ...(this.#stderr === '' ? {} : { stderr: this.#stderr }),
-      }),
-    )
-  }
-
-  #fail(error: KeelsonError): void {
-    this.#broken ??= error
-    for (const pending of this.#pending.values()) pending.reject(this.#broken)
-    this.#pending.clear()
-    this.#end(this.#broken)
-  }
-
-  #ref(): void {
-    if (this.#holds++ === 0) this.#socket.ref()
-  }
-
-  #unref(): void {
-    if (--this.#holds === 0) this.#socket.unref()
-  }
-}
-
-/** The {@link HelperFailure} inside an error of a request, if it is one. */
-export function helperFailure(error: unknown): HelperFailure | undefined {
-  if (typeof error !== 'object' || error === null) return undefined
-  return (error as { failure?: HelperFailure }).failure
-}
-
-function helperError(op: Operation, failure: HelperFailure): KeelsonError {
-  const what = [failure.step, failure.path, failure.errno, failure.detail]
-    .filter(Boolean)
-    .join(': ')
-  return keelsonError('KEELSON_HELPER_FAILED', `The helper could not carry out ${op}: ${what}.`, {
-    failure,
-  })
-}
-
-function nameErrno(failure: WireFailure): HelperFailure {
-  const { errno, ...facts } = failure
-  return errno === undefined ? facts : { ...facts, errno: getSystemErrorName(-errno) }
-}
-
-function aborted(op: Operation, signal?: AbortSignal, cause?: unknown): KeelsonError {
-  return keelsonError('KEELSON_ABORTED', `The operation ${op} was aborted.`, {
-    cause: cause ?? signal?.reason,
-    reason: signal?.reason as unknown,
-  })
 }
 
 function versionError(error: unknown, path: string): unknown {

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { keelsonError, type KeelsonError } from '../errors.ts'
-import { helperFailure } from '../runtime/launcher.ts'
+import { helperFailure } from '../runtime/connection.ts'
 import type { Helper, LayerApplied, LayerFormat } from '../runtime/protocol.ts'
 import { storageError } from '../store/errno.ts'
 import { throwIfAborted } from '../util/abort.ts'

@@ -1,5 +1,5 @@
 import { KeelsonError, keelsonError, type ErrorCode } from '../errors.ts'
-import { helperFailure } from '../runtime/launcher.ts'
+import { helperFailure } from '../runtime/connection.ts'
 
 /** The one place where a failed system call of the storage becomes an error with a code. */
 export function storageError(cause: unknown, doing: string, path: string): KeelsonError {

@@ -1,4 +1,4 @@
-import { helperFailure } from '../runtime/launcher.ts'
+import { helperFailure } from '../runtime/connection.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { throwIfAborted } from '../util/abort.ts'
 import { storageError } from './errno.ts'
