@@ -2,6 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { EventEmitter } from 'eventemitter3'
+import { Containers } from './container/containers.ts'
+import type { ContainersContext } from './container/containers-context.ts'
+import { ContainerPlaces } from './container/places.ts'
+import { Removals } from './container/removals.ts'
+import { repairContainers } from './container/repair.ts'
 import { normalizeRunOptions } from './container/normalize.ts'
 import type { RunOptions } from './container/options.ts'
 import type { RunContext } from './container/context.ts'
@@ -24,11 +29,13 @@ import { planUserNamespace } from './runtime/subids.ts'
 import { appArmorParserInstalled } from './security/apparmor.ts'
 import { openSnapshotter, snapshotTrees } from './snapshot/select.ts'
 import { ContentStore } from './store/content.ts'
+import { Journal } from './store/journal.ts'
 import { VERSION } from './util/version.ts'
 
 /** What an open engine consists of. */
 interface Parts {
   images: Images
+  containers: Containers
   context: RunContext
   probe: ProbeResult
   host: HostFacts
@@ -121,11 +128,27 @@ export class Engine implements AsyncDisposable {
         snapshots: () => snapshotTrees(root, launcher),
         registry,
         helper: launcher,
-        containers: async () =>
-          [...context.running].map(([container, image]) => ({ container, image })),
+        containers: async () => [
+          ...[...context.running].map(([container, image]) => ({ container, image })),
+          ...(await containers.images()),
+        ],
       })
+      const places = new ContainerPlaces(root, runRoot)
+      const journal = own(new Journal(places.journal))
+      const containersContext: ContainersContext = {
+        run: context,
+        images,
+        places,
+        journal,
+        removals: new Removals(launcher, context.removing),
+        engine,
+        lease: () => store.lease(),
+      }
+      const containers = new Containers(containersContext)
+      await containers.startAgain(await repairContainers(containersContext))
       return new Engine({
         images,
+        containers,
         context,
         probe,
         host,
@@ -145,6 +168,11 @@ export class Engine implements AsyncDisposable {
   /** The images of this engine's root. */
   get images(): Images {
     return this.#parts.images
+  }
+
+  /** The containers of this engine's root. */
+  get containers(): Containers {
+    return this.#parts.containers
   }
 
   /**
@@ -242,10 +270,12 @@ export class Engine implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { context, closing, close } = this.#parts
+    const { context, closing, close, containers } = this.#parts
     close.abort()
-    await Promise.all(context.removing)
-    await dispose(closing)
+    const failures: unknown[] = []
+    await containers.close().catch((error: unknown) => failures.push(error))
+    await Promise.allSettled(context.removing)
+    await dispose(closing, failures)
   }
 
   #mustBeOpen(): void {
@@ -279,8 +309,7 @@ async function makeDirectories(root: string, runRoot: string): Promise<void> {
 }
 
 /** Newest first, to the end, whatever fails. */
-async function dispose(parts: AsyncDisposable[]): Promise<void> {
-  const failures: unknown[] = []
+async function dispose(parts: AsyncDisposable[], failures: unknown[] = []): Promise<void> {
   for (const part of parts.splice(0).toReversed()) {
     try {
       await part[Symbol.asyncDispose]()

@@ -88,6 +88,12 @@ export const ERRORS = {
   KEELSON_IMAGE_IN_USE: { class: ConflictError, status: 409 },
   KEELSON_NAME_IN_USE: { class: ConflictError, status: 409 },
 
+  KEELSON_CONTAINER_NOT_FOUND: { class: NotFoundError, status: 404 },
+  KEELSON_CONTAINER_AMBIGUOUS: { class: InvalidError, status: 400 },
+  KEELSON_CONTAINER_STATE: { class: ConflictError, status: 409 },
+  KEELSON_CONTAINER_RECORD: { class: ContentError, status: 500 },
+  KEELSON_EVENTS_LOST: { class: ContentError, status: 410 },
+
   KEELSON_REGISTRY_UNREACHABLE: { class: RegistryError, status: 502 },
   KEELSON_REGISTRY_UNTRUSTED: { class: RegistryError, status: 502 },
   KEELSON_REGISTRY_UNAVAILABLE: { class: RegistryError, status: 502 },

@@ -17,6 +17,20 @@ export type { ErrorCode } from './errors.ts'
 export type { EngineEvents } from './events.ts'
 export type { ContainerEvents } from './container/events.ts'
 export type { ContainerOptions, Device, RunOptions, Ulimit } from './container/options.ts'
+export { Container } from './container/container.ts'
+export type { RemoveOptions, SignalOption, StopOptions } from './container/container.ts'
+export type { Containers, ListOptions, PrunedContainers } from './container/containers.ts'
+export type {
+  CreateOptions,
+  HealthcheckOptions,
+  LogOptions,
+  RestartPolicy,
+} from './container/create-options.ts'
+export type { ContainerExit, WaitCondition } from './container/exit.ts'
+export type { ContainerFilters } from './container/filters.ts'
+export type { ContainerHealth, ContainerInspect, ContainerState } from './container/inspect.ts'
+export type { UpdateOptions } from './container/update.ts'
+export type { ContainerStatus } from './runtime/monitor-protocol.ts'
 export type { RunResult } from './container/result.ts'
 export type { RunningProcess } from './container/run.ts'
 export { Image } from './image/image.ts'

@@ -43,6 +43,8 @@ export interface ConfigInput {
   devices: readonly (LinuxDevice & { access?: string | undefined })[]
   /** Limits of block devices. */
   blockIO: OciBlockIo
+  /** A cgroup for every controller, so that limits can be changed and use can be measured; else only for what is limited. */
+  everyController: boolean
 }
 
 const OCI_VERSION = '1.2.0'
@@ -142,7 +144,8 @@ export function hostnameOf(id: string, options: Pick<NormalizedContainer, 'hostn
   return options.hostname ?? id.slice(0, 12)
 }
 
-function planLimits({ id, options, cgroups, devices, blockIO }: ConfigInput) {
+function planLimits(input: ConfigInput) {
+  const { id, options, cgroups, devices, blockIO, everyController } = input
   const asked = askedLimits(options)
   const pids = hasController(cgroups, 'pids')
   const resources = planResources(
@@ -157,7 +160,7 @@ function planLimits({ id, options, cgroups, devices, blockIO }: ConfigInput) {
     { pids, swap: cgroups.swapAccounting },
   )
   const limits = resources.pids !== undefined ? [...asked, 'pids' as const] : asked
-  return { resources, cgroups: planContainerCgroups(cgroups, id, limits) }
+  return { resources, cgroups: planContainerCgroups(cgroups, id, limits, { everyController }) }
 }
 
 function hasController({ v2, v1 }: CgroupBase, name: string): boolean {

@@ -35,6 +35,6 @@ export interface RunContext {
 export interface RunnableImage {
   digest: Digest
   descriptor: Descriptor
-  config: ImageConfig
+  config: Pick<ImageConfig, 'config'>
   chain: readonly Digest[]
 }

@@ -18,6 +18,7 @@ export interface Preparation {
   /** The program's standard input is a pipe, or the terminal. */
   stdin: boolean
   terminal: boolean
+  everyController: boolean
 }
 
 /**
@@ -26,7 +27,7 @@ export interface Preparation {
  */
 export async function prepareConfig(
   context: RunContext,
-  { id, options, image, bundle, stdin, terminal }: Preparation,
+  { id, options, image, bundle, stdin, terminal, everyController }: Preparation,
 ): Promise<ConfigInput> {
   const parameters = image.config.config
   const [database, seccomp, apparmor, devices, blockIO] = await Promise.all([
@@ -46,6 +47,7 @@ export async function prepareConfig(
     bundle,
     stdin,
     terminal,
+    everyController,
     host: context.host,
     cgroups: context.cgroups,
     capabilities: context.probe.capabilities,

@@ -129,6 +129,7 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     bundle,
     stdin: options.stdin !== undefined,
     terminal: false,
+    everyController: false,
   })
   // Whatever is wrong with the options shows here, before anything was made.
   computeConfig(input)

@@ -93,9 +93,12 @@ export interface ContainerCgroups {
   v1?: Record<string, string>
 }
 
+/** Of v1: what can be limited later, or measured. */
+const USEFUL = ['memory', 'cpu', 'cpuacct', 'cpuset', 'pids', 'blkio']
+
 /**
  * The cgroup directories of one container. On v1 and hybrid hosts only the controllers that its limits need, and
- * `devices`, get one: each directory more costs time when it is removed.
+ * `devices`, get one (each directory more costs time when it is removed), unless `everyController`.
  *
  * @throws `KEELSON_CGROUP_UNAVAILABLE` with the `limit` that cannot be applied; the hint is the remedy
  */
@@ -103,8 +106,9 @@ export function planContainerCgroups(
   base: CgroupBase,
   id: string,
   limits: readonly CgroupLimit[],
+  { everyController = false }: { everyController?: boolean } = {},
 ): ContainerCgroups {
-  const wanted = new Set<string>(['devices'])
+  const wanted = new Set<string>(['devices', ...(everyController ? USEFUL : [])])
   for (const limit of limits) {
     const controller = CONTROLLERS[limit]
     if (base.v2?.controllers.includes(controller.v2)) continue

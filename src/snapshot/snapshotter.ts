@@ -60,11 +60,18 @@ export interface Snapshotter extends AsyncDisposable {
   /**
    * A writable layer on top of a chain (lowest first; may be empty), whose root directory has the owner and mode of the topmost
    * layer's. It lasts at most as long as this engine: nothing in it is ever synced to disk, and what a crash leaves is removed
-   * by the next engine that opens.
+   * by the next engine that opens. A durable one lasts until its trees are removed, and may be mounted again and again, by any engine.
    *
-   * @param id names it among those of this engine
+   * @param id names it among those of this engine, a durable one among all
    */
-  prepare(id: string, chain: readonly Digest[]): Promise<PreparedRootfs>
+  prepare(
+    id: string,
+    chain: readonly Digest[],
+    options?: { durable?: boolean },
+  ): Promise<PreparedRootfs>
+
+  /** Every durable writable layer. */
+  durable(): Promise<{ id: string; path: string }[]>
 
   /** The same, read-only and without anything to remove. */
   view(chain: readonly Digest[]): RootfsMount[]

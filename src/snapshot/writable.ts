@@ -8,6 +8,12 @@ import { acquireLock, tryLock, type Lock } from '../store/lock.ts'
 
 const ATTEMPTS = 5
 
+/** The writable layers that last, below `parent`. */
+export async function durableLayers(parent: string): Promise<{ id: string; path: string }[]> {
+  const ids = await converting('read', parent, () => readdir(parent))
+  return ids.map((id) => ({ id, path: join(parent, id) }))
+}
+
 /**
  * The writable layers of one engine: a directory with a lock that the launcher holds as long as it lives. A directory whose lock
  * is free was left by a crash.

@@ -36,6 +36,7 @@ function input(options: RunOptions, more: Partial<ConfigInput> = {}): ConfigInpu
     options: normalizeRunOptions(['true'], options),
     stdin: options.stdin !== undefined,
     terminal: false,
+    everyController: false,
     image: { digest: parseDigest(`sha256:${ID}`), parameters: { Env: ['A=1'] } },
     user: { uid: 0, gid: 0, additionalGids: [0], home: '/root' },
     rootfs: {

@@ -11,7 +11,6 @@ use libc::sock_filter;
 use super::abi::{Abi, Architecture, X32_BIT};
 use super::spec::{Action, Seccomp};
 use interpreter::{Call, run};
-use table::ABIS;
 
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
@@ -21,8 +20,6 @@ struct Expected<'a> {
     spec: &'a Seccomp,
     program: Vec<sock_filter>,
     highest: Vec<(Abi, u32)>,
-    /// Architecture and number of the calls whose first argument is a socket's family.
-    sockets: Vec<(u32, u32)>,
 }
 
 impl<'a> Expected<'a> {
@@ -38,16 +35,8 @@ impl<'a> Expected<'a> {
             .collect();
         let names = || spec.syscalls.iter().flat_map(|rule| &rule.names);
         let highest = |abi: Abi| names().filter_map(|name| abi.number(name)).max();
-        let sockets = ABIS.iter().flat_map(|abi| {
-            let numbers = ["socket", "socketpair"].map(|name| abi.number(name));
-            numbers
-                .into_iter()
-                .flatten()
-                .map(|number| (abi.audit_arch(), number))
-        });
         Expected {
             spec,
-            sockets: sockets.collect(),
             program: libseccomp::compile(spec, &abis),
             highest: abis
                 .into_iter()
@@ -73,17 +62,8 @@ impl<'a> Expected<'a> {
             {
                 ENOSYS
             }
-            _ => run(&self.program, &self.with_family_as_read(call)),
+            _ => run(&self.program, call),
         }
-    }
-
-    /// The one thing in which we differ from libseccomp: a socket's family is what the kernel takes it for.
-    fn with_family_as_read(&self, call: &Call) -> Call {
-        let mut call = *call;
-        if self.sockets.contains(&(call.arch, call.nr)) {
-            call.args[0] &= u64::from(u32::MAX);
-        }
-        call
     }
 }
 

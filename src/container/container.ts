@@ -1,0 +1,249 @@
+import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
+import { parseSignal, signalName } from '../util/signals.ts'
+import type { Duration } from '../util/duration.ts'
+import type { ContainerCore } from './core.ts'
+import { waitFor, type ContainerExit, type WaitCondition } from './exit.ts'
+import {
+  containerState,
+  inspectContainer,
+  type ContainerInspect,
+  type ContainerState,
+} from './inspect.ts'
+import { parseStopTimeout } from './normalize-create.ts'
+import type { OciConfig } from './oci-runtime.ts'
+import { aboutContainer } from './plan.ts'
+import { removeContainer } from './remove.ts'
+import { renameContainer } from './rename.ts'
+import { configOf, startContainer } from './start.ts'
+import { isActive } from './state.ts'
+import { updateContainer, type UpdateOptions } from './update.ts'
+
+const SIGKILL = 9
+
+/** Gives the waiting up, not what was asked for. */
+export interface SignalOption {
+  signal?: AbortSignal
+}
+
+export interface StopOptions extends SignalOption {
+  /** How long to wait before it is killed; -1: for ever. Default: the container's own, 10 s. */
+  timeout?: Duration
+}
+
+export interface RemoveOptions {
+  /** Kill it first when it runs. Default `false`: that is an error. */
+  force?: boolean
+  /** Remove volumes without a name that were made for it. Default `false`. */
+  volumes?: boolean
+}
+
+/**
+ * A container: it can be started, watched, stopped, and started again until it is removed. Bound to its engine unless it was created
+ * `detached`.
+ *
+ * What it is not in the state for is refused with `KEELSON_CONTAINER_STATE`; once it is removed, by whomever, everything is refused with
+ * `KEELSON_CONTAINER_NOT_FOUND`, but for `remove()`.
+ *
+ * @example
+ * ```ts
+ * import { Engine } from 'keelson'
+ *
+ * await using engine = await Engine.open()
+ * const container = await engine.containers.create({
+ *   image: 'docker.io/library/alpine:3.22',
+ *   command: ['sleep', '1'],
+ * })
+ * await container.start()
+ * const { exitCode } = await container.wait()
+ * await container.remove()
+ * ```
+ */
+export class Container implements AsyncDisposable {
+  readonly #core: ContainerCore
+  /** As it was created; forgotten when it is changed. */
+  #config: OciConfig | undefined
+
+  /** @internal use `engine.containers` */
+  constructor(core: ContainerCore, config?: OciConfig) {
+    this.#core = core
+    this.#config = config
+  }
+
+  /** 64 hexadecimal digits. */
+  get id(): string {
+    return this.#core.id
+  }
+
+  /** As this process knows it: {@link Container.inspect} looks whether another one renamed it. */
+  get name(): string {
+    return this.#core.record.name
+  }
+
+  /** The image it was made from, as it was asked for. */
+  get image(): string {
+    return this.#core.record.image.reference
+  }
+
+  /** The image's and its own. */
+  get labels(): Readonly<Record<string, string>> {
+    return this.#core.record.labels
+  }
+
+  get createdAt(): Date {
+    return new Date(this.#core.record.createdAt)
+  }
+
+  /** Whether it outlives its engine. */
+  get detached(): boolean {
+    return this.#core.record.options.detached
+  }
+
+  /** What the parts of a container are made on. @internal */
+  get core(): ContainerCore {
+    return this.#core
+  }
+
+  /** How it is now. */
+  async state(): Promise<ContainerState> {
+    const status = await this.#core.status()
+    if (status === 'removing') throw this.#core.gone()
+    return containerState(status, await this.#core.state())
+  }
+
+  /** How it is now, in one word. A container that was removed is `removing`. */
+  async status(): Promise<ContainerStatus> {
+    return await this.#core.status()
+  }
+
+  /** All about it. */
+  async inspect(): Promise<ContainerInspect> {
+    await this.#core.refresh()
+    const state = await this.state()
+    const { record, context } = this.#core
+    return inspectContainer({
+      record,
+      state,
+      runtime: await configOf(this.#core),
+      directory: context.places.directory(this.id),
+      logPath: context.places.log(this.id),
+    })
+  }
+
+  /**
+   * Starts its program, and returns when that has been executed. An abort kills it.
+   *
+   * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_COMMAND_NOT_FOUND`, `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_MOUNT_FAILED`,
+   *   `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_START_FAILED`, `KEELSON_ABORTED`
+   */
+  async start(options: SignalOption = {}): Promise<void> {
+    await this.#core.turn.run(async () => {
+      await startContainer(this.#core, { ...options, config: this.#config })
+    }, options.signal)
+  }
+
+  /**
+   * Asks its program to end by the container's stop signal, and kills it when the time is over. No restart policy starts it again. Returns
+   * when it has ended; at once when it does not run.
+   */
+  async stop(options: StopOptions = {}): Promise<void> {
+    const timeout =
+      options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
+    const status = await this.#core.status()
+    if (status === 'removing') throw this.#core.gone()
+    if (!isActive(status)) return
+    await this.#core.ask('stop', 'stop', timeout === undefined ? {} : { timeout }, options.signal)
+    this.#tell('container.stop')
+  }
+
+  /**
+   * Sends a signal to its program. `SIGKILL`, the default, ends every process of it, for good (no restart policy starts it again), and
+   * returns when they have ended.
+   */
+  async kill(signal: string | number = 'SIGKILL', options: SignalOption = {}): Promise<void> {
+    const number = parseSignal(signal, 'signal')
+    if (number === SIGKILL) await this.#core.ask('kill', 'kill', { stop: true }, options.signal)
+    else await this.#core.ask('kill', 'signal', { signal: number }, options.signal)
+    this.#tell('container.kill', { signal: signalName(number) })
+  }
+
+  /** Stops it as {@link Container.stop} does, when it runs, and starts it. Returns when its program has been executed. */
+  async restart(options: StopOptions = {}): Promise<void> {
+    const timeout =
+      options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
+    await this.#core.turn.run(async () => {
+      const status = await this.#core.mustAllow('restart')
+      if (isActive(status)) {
+        const args = timeout === undefined ? {} : { timeout }
+        await this.#core.ask('restart', 'restart', args, options.signal)
+      } else {
+        await startContainer(this.#core, { signal: options.signal, config: this.#config })
+      }
+    }, options.signal)
+    this.#tell('container.restart')
+  }
+
+  /** Freezes all of its processes. */
+  async pause(options: SignalOption = {}): Promise<void> {
+    await this.#core.ask('pause', 'pause', {}, options.signal)
+  }
+
+  /** Lets them go on. */
+  async unpause(options: SignalOption = {}): Promise<void> {
+    await this.#core.ask('unpause', 'resume', {}, options.signal)
+  }
+
+  /** Gives it another name. @throws `KEELSON_NAME_IN_USE`, `KEELSON_INVALID_OPTION` */
+  async rename(name: string): Promise<void> {
+    await this.#core.turn.run(() => renameContainer(this.#core, name))
+  }
+
+  /**
+   * Changes its limits and its restart policy, at once when it runs. What is not given stays.
+   *
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_CGROUP_UNAVAILABLE`
+   */
+  async update(changes: UpdateOptions): Promise<void> {
+    await this.#core.turn.run(async () => {
+      await updateContainer(this.#core, changes)
+      this.#config = undefined
+    })
+    this.#tell('container.update')
+  }
+
+  /**
+   * Waits, by default until it has no program.
+   *
+   * @returns how the program ended
+   * @throws `KEELSON_ABORTED`; `KEELSON_TIMEOUT` for `AbortSignal.timeout()`; with `healthy` also `KEELSON_CONTAINER_STATE` when it ends before
+   */
+  async wait(
+    options: { condition?: WaitCondition; signal?: AbortSignal } = {},
+  ): Promise<ContainerExit> {
+    return await waitFor(this.#core, options.condition ?? 'not-running', options.signal)
+  }
+
+  /**
+   * Removes it with everything it wrote. Its name is free when this returns; removing it twice, or by two programs at once, is no error.
+   *
+   * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set
+   */
+  async remove(options: RemoveOptions = {}): Promise<void> {
+    await this.#core.turn.run(() => removeContainer(this.#core, { force: options.force ?? false }))
+  }
+
+  /** Kills and removes it. For a gentle end call {@link Container.stop} before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.remove({ force: true, volumes: true })
+  }
+
+  #tell(type: string, more: object = {}): void {
+    const { context, record } = this.#core
+    context.journal.append({
+      time: new Date().toISOString(),
+      type,
+      container: record.id,
+      ...aboutContainer(record),
+      ...more,
+    })
+  }
+}

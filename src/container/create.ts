@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { keelsonError } from '../errors.ts'
+import { Image } from '../image/image.ts'
+import { storageError } from '../store/errno.ts'
+import { syncDirectory } from '../store/records.ts'
+import { abortedError, throwIfAborted } from '../util/abort.ts'
+import { computeConfig } from './config.ts'
+import type { ContainersContext } from './containers-context.ts'
+import type { CreateOptions } from './create-options.ts'
+import { claimName } from './names.ts'
+import { normalizeCreateOptions } from './normalize-create.ts'
+import type { OciConfig } from './oci-runtime.ts'
+import { CLAIM, RECORD } from './places.ts'
+import { planHealth, planStop } from './plan.ts'
+import { prepareConfig } from './prepare.ts'
+import { encodeRecord, saveRecord, type ContainerRecord, type RecordedImage } from './record.ts'
+
+/** A container that was made, and the configuration it has as long as nothing of it is changed. */
+export interface Created {
+  record: ContainerRecord
+  config: OciConfig
+}
+
+/**
+ * Makes a container: its name, its writable layer, its record. Everything is checked first; on failure or abort nothing is left. It is
+ * there for others from one rename on.
+ */
+export async function createContainer(
+  context: ContainersContext,
+  options: CreateOptions,
+): Promise<Created> {
+  const normalized = normalizeCreateOptions(options)
+  const image = await findImage(context, options)
+  throwIfAborted(options.signal, 'Creating the container')
+  const { places, run } = context
+  const id = randomBytes(32).toString('hex')
+  const record: ContainerRecord = {
+    version: 1,
+    id,
+    name: normalized.name ?? '',
+    createdAt: new Date().toISOString(),
+    image,
+    options: normalized,
+    labels: { ...image.parameters.Labels, ...normalized.labels },
+    owner: { engine: context.engine, directory: run.directory },
+    run: places.run(id),
+    rootfs: { rootfs: [], remove: [], locks: [] },
+  }
+  const input = await prepareConfig(run, {
+    id,
+    options: normalized,
+    image: runnable(image),
+    bundle: record.run,
+    stdin: normalized.openStdin,
+    terminal: normalized.tty,
+    everyController: true,
+  })
+  // Whatever is wrong with the options shows here, before anything was made.
+  const probe = computeConfig(input)
+  planStop(normalized, image.parameters)
+  planHealth(normalized, image.parameters, probe)
+  const made: string[] = []
+  try {
+    await using _ = await context.lease()
+    const directory = places.creating(id)
+    make(directory)
+    made.push(directory)
+    const claim = join(directory, CLAIM)
+    writeFileSync(claim, JSON.stringify({ id, engine: run.directory }), { mode: 0o600 })
+    record.name = await claimName(run.launcher, places, claim, normalized.name)
+    made.push(places.name(record.name))
+    record.rootfs = await run.snapshotter.prepare(id, image.chain, {
+      durable: normalized.detached,
+    })
+    made.push(...record.rootfs.remove)
+    mkdirSync(join(directory, 'log'), { mode: 0o700 })
+    if (normalized.detached) await saveRecord(join(directory, RECORD), record)
+    else writeFileSync(join(directory, RECORD), encodeRecord(record), { mode: 0o600 })
+    if (options.signal?.aborted) throw abortedError(options.signal, 'Creating the container')
+    renameSync(directory, places.directory(id))
+  } catch (error) {
+    for (const path of made.toReversed()) rmSync(path, { recursive: true, force: true })
+    throw storageError(error, 'create', places.records)
+  }
+  if (normalized.detached) {
+    await syncDirectory(places.names)
+    await syncDirectory(dirname(places.directory(id)))
+  }
+  return { record, config: computeConfig({ ...input, rootfs: record.rootfs }) }
+}
+
+/** As much of the image as preparing its containers takes. */
+export function runnable({ digest, descriptor, parameters, chain }: RecordedImage) {
+  return { digest, descriptor, config: { config: parameters }, chain }
+}
+
+async function findImage(
+  context: ContainersContext,
+  { image, platform, pull, signal }: CreateOptions,
+): Promise<RecordedImage> {
+  if (!(image instanceof Image) && typeof image !== 'string') {
+    throw keelsonError('KEELSON_INVALID_OPTION', 'The option image is missing.', {
+      option: 'image',
+      hint: 'Pass the name of an image, or an Image of engine.images.',
+    })
+  }
+  const found =
+    image instanceof Image
+      ? image
+      : await context.images.pull(image, {
+          ...(platform !== undefined && { platform }),
+          ...(pull !== undefined && { policy: pull }),
+          ...(signal !== undefined && { signal }),
+        })
+  const { os, architecture, variant } = found.platform
+  return {
+    reference: typeof image === 'string' ? image : (found.references[0] ?? found.id),
+    id: found.id,
+    digest: found.digest,
+    descriptor: found.descriptor,
+    parameters: found.config.config,
+    chain: [...found.chain],
+    platform: { os, architecture, ...(variant !== undefined && { variant }) },
+  }
+}
+
+function make(directory: string): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    throw storageError(error, 'create', directory)
+  }
+}

@@ -1,0 +1,127 @@
+import type { ExecutionParameters } from '../oci/image-config.ts'
+import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
+import { commandLine } from './command.ts'
+import { exitOf, type ContainerExit } from './exit.ts'
+import { hostnameOf } from './config.ts'
+import type { NormalizedCreate } from './normalize-create.ts'
+import type { OciConfig } from './oci-runtime.ts'
+import type { ContainerRecord, RecordedImage } from './record.ts'
+import { planStop } from './plan.ts'
+
+/** How a container is, at one moment. */
+export interface ContainerState extends ContainerExit {
+  status: ContainerStatus
+  /** Of its process 1, as the host sees it; 0 when it has none. */
+  pid: number
+  startedAt?: Date
+  finishedAt?: Date
+  /** Why it could not be started, the last time. */
+  error?: string
+  /** It was asked to end. */
+  stopped: boolean
+  restartCount: number
+  health?: ContainerHealth
+}
+
+export interface ContainerHealth {
+  status: 'starting' | 'healthy' | 'unhealthy'
+  /** Failures in a row. */
+  failingStreak: number
+  /** The last five, newest last. */
+  log: { start: Date; end: Date; exitCode: number; output: string }[]
+}
+
+/** All about a container, as plain data. Sizes in bytes, times in milliseconds. */
+export interface ContainerInspect {
+  id: string
+  name: string
+  createdAt: Date
+  image: Omit<RecordedImage, 'parameters' | 'chain' | 'descriptor'>
+  labels: Record<string, string>
+  state: ContainerState
+  /** The program and its arguments, from options and image. */
+  command: string[]
+  hostname: string
+  /** Every option in its canonical form; what was left to the image is absent. */
+  options: NormalizedCreate
+  /** What the image says of how to run it. */
+  imageConfig: ExecutionParameters
+  stopSignal: number
+  stopTimeout: number
+  /** File of the log; absent with another driver. */
+  logPath?: string
+  /** Host paths. */
+  directories: { record: string; run: string; writable: string[] }
+  /** The configuration by the OCI runtime specification that it is, or would be, started with. */
+  runtime: OciConfig
+}
+
+export function containerState(
+  status: ContainerStatus,
+  state: MonitorState | undefined,
+): ContainerState {
+  const started = date(state?.startedAt)
+  const finished = date(state?.finishedAt)
+  return {
+    status,
+    pid: state?.pid ?? 0,
+    ...exitOf(state),
+    ...(started && { startedAt: started }),
+    ...(finished && { finishedAt: finished }),
+    ...(state?.error !== undefined && {
+      error: [state.error.step, state.error.path, state.error.errno, state.error.detail]
+        .filter(Boolean)
+        .join(': '),
+    }),
+    stopped: state?.stopped ?? false,
+    restartCount: state?.restartCount ?? 0,
+    ...(state?.health && { health: containerHealth(state.health) }),
+  }
+}
+
+export function containerHealth(health: NonNullable<MonitorState['health']>): ContainerHealth {
+  return {
+    status: health.status,
+    failingStreak: health.failingStreak,
+    log: health.log.map(({ start, end, exitCode, output }) => ({
+      start: new Date(start),
+      end: new Date(end),
+      exitCode,
+      output: Buffer.from(output, 'base64').toString('utf8'),
+    })),
+  }
+}
+
+/** Pure. */
+export function inspectContainer(input: {
+  record: ContainerRecord
+  state: ContainerState
+  runtime: OciConfig
+  directory: string
+  logPath: string
+}): ContainerInspect {
+  const { record, runtime } = input
+  const { parameters, chain: _, descriptor: __, ...image } = record.image
+  const stop = planStop(record.options, parameters)
+  return {
+    id: record.id,
+    name: record.name,
+    createdAt: new Date(record.createdAt),
+    image,
+    labels: record.labels,
+    state: input.state,
+    command: commandLine(record.options, parameters),
+    hostname: hostnameOf(record.id, record.options),
+    options: record.options,
+    imageConfig: parameters,
+    stopSignal: stop.signal,
+    stopTimeout: stop.timeout,
+    ...(record.options.logs.driver === 'file' && { logPath: input.logPath }),
+    directories: { record: input.directory, run: record.run, writable: record.rootfs.remove },
+    runtime,
+  }
+}
+
+function date(text: string | undefined): Date | undefined {
+  return text === undefined ? undefined : new Date(text)
+}

@@ -1,0 +1,174 @@
+/** What an engine does when it opens: finishes or undoes what programs that were killed have left of containers. */
+import { mkdir, readFile, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { converting } from '../store/errno.ts'
+import { tryLock } from '../store/lock.ts'
+import type { ContainersContext } from './containers-context.ts'
+import { readCgroups, repairCrash, tryMonitorLock } from './core.ts'
+import { readState } from './monitor-state.ts'
+import { decodeClaim, FULL_ID, sweepNames } from './names.ts'
+import { CLAIM, RECORD } from './places.ts'
+import { finishRemoval, withdraw } from './remove.ts'
+import { loadRecord, type ContainerRecord } from './record.ts'
+import { isActive } from './state.ts'
+
+/** A container that is being made has said by whom after this time, or never will. */
+const CLAIM_MS = 60_000
+
+/**
+ * Repairs the containers of a root. Those of living engines are left alone.
+ *
+ * @returns the ids of detached containers that are to be started again, as their restart policies want it
+ */
+export async function repairContainers(context: ContainersContext): Promise<string[]> {
+  const { places, run } = context
+  for (const path of [places.records, places.names, places.runs]) {
+    await converting('create', path, () => mkdir(path, { recursive: true, mode: 0o700 }))
+  }
+  // Before the records: a layer that is there without one after that belongs to nobody.
+  const layers = await run.snapshotter.durable()
+  const engines = new Engines(context)
+  const entries = await converting('read', places.records, () => readdir(places.records))
+  const wanted = await Promise.all(
+    entries.map(async (entry) => {
+      const [, id = '', phase = ''] = ENTRY.exec(entry) ?? []
+      try {
+        if (phase === 'creating') await undoCreation(context, engines, id)
+        else if (phase === 'removing') await resumeRemoval(context, id)
+        else if (FULL_ID.test(entry)) return await repairOne(context, engines, entry)
+      } catch (error) {
+        run.warn('container-repair', `Container ${id || entry}: ${String(error)}`)
+      }
+      return undefined
+    }),
+  )
+  await sweepNames(run.launcher, places)
+  await removeOrphans(context, layers)
+  return wanted.filter((id) => id !== undefined)
+}
+
+const ENTRY = /^\.([0-9a-f]{64})\.(creating|removing)$/
+
+async function repairOne(
+  context: ContainersContext,
+  engines: Engines,
+  id: string,
+): Promise<string | undefined> {
+  const { places } = context
+  const record = await loadRecord(places.record(id))
+  if (record === undefined) return undefined
+  if (!record.options.detached) {
+    if (await engines.lives(record.owner.directory)) return undefined
+    await removeBound(context, record)
+    return undefined
+  }
+  const before = await readState(places.state(id))
+  // Its directory is on tmpfs: without one, the host was started anew.
+  const rebooted = before !== undefined && !(await exists(record.run))
+  const wasActive = before !== undefined && isActive(before.status)
+  if (!wasActive && !rebooted) return undefined
+  if (wasActive && (await repairCrash(context, record)) === 'busy') return undefined
+  if (wasActive && record.options.autoRemove) {
+    await removeBound(context, record)
+    return undefined
+  }
+  return startsAgain(record, { wasActive, stopped: before.stopped }) ? id : undefined
+}
+
+/** As Docker does when its daemon starts. */
+export function startsAgain(
+  { options }: Pick<ContainerRecord, 'options'>,
+  last: { wasActive: boolean; stopped: boolean },
+): boolean {
+  switch (options.restart.policy) {
+    case 'always':
+      return true
+    case 'unless-stopped':
+      return !last.stopped
+    case 'on-failure':
+      return last.wasActive && !last.stopped
+    default:
+      return false
+  }
+}
+
+/** The lifeline has ended its monitor, or is about to: then the monitor removes it itself. */
+async function removeBound(context: ContainersContext, record: ContainerRecord): Promise<void> {
+  const lock = await tryMonitorLock(context.run.launcher, record)
+  if (lock === 'busy') return
+  await using _ = lock
+  const cgroups = await readCgroups(record)
+  if (cgroups.length > 0) await context.run.launcher.request('cgroup.remove', { paths: cgroups })
+  await withdraw(context, record)
+}
+
+async function undoCreation(
+  { places, removals }: ContainersContext,
+  engines: Engines,
+  id: string,
+): Promise<void> {
+  const directory = places.creating(id)
+  const claim = decodeClaim(await readFile(join(directory, CLAIM), 'utf8').catch(() => ''))
+  if (claim === undefined ? await isYoung(directory) : await engines.lives(claim.engine)) return
+  // The name is free with the directory gone; a layer that lasts is an orphan then.
+  await removals.remove([places.run(id), directory])
+}
+
+async function resumeRemoval(context: ContainersContext, id: string): Promise<void> {
+  const { places, removals } = context
+  const record = await loadRecord(join(places.removing(id), RECORD))
+  if (record === undefined) await removals.remove([places.run(id), places.removing(id)])
+  else await finishRemoval(context, record)
+}
+
+async function removeOrphans(
+  { places, removals }: ContainersContext,
+  layers: readonly { id: string; path: string }[],
+): Promise<void> {
+  const orphans = await Promise.all(
+    layers.map(async ({ id, path }) => {
+      // In the order in which a container passes through them.
+      for (const place of [places.creating(id), places.directory(id), places.removing(id)]) {
+        if (await exists(place)) return []
+      }
+      return [path]
+    }),
+  )
+  if (orphans.flat().length > 0) await removals.remove(orphans.flat())
+}
+
+/** Which engines live: each holds the lock in its directory. */
+class Engines {
+  readonly #known = new Map<string, Promise<boolean>>()
+  readonly #context: ContainersContext
+
+  constructor(context: ContainersContext) {
+    this.#context = context
+    this.#known.set(context.run.directory, Promise.resolve(true))
+  }
+
+  lives(directory: string): Promise<boolean> {
+    const known = this.#known.get(directory) ?? this.#look(directory)
+    this.#known.set(directory, known)
+    return known
+  }
+
+  async #look(directory: string): Promise<boolean> {
+    if (!(await exists(directory))) return false
+    const lock = await tryLock(this.#context.run.launcher, join(directory, 'lock'), 'shared')
+    await lock?.release()
+    return lock === undefined
+  }
+}
+
+async function isYoung(path: string): Promise<boolean> {
+  const made = await stat(path).catch(() => undefined)
+  return made !== undefined && Date.now() - made.mtimeMs < CLAIM_MS
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,85 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { helperFailure } from '../runtime/connection.ts'
+import { storageError } from '../store/errno.ts'
+import { abortedError } from '../util/abort.ts'
+import { writeBundle } from './bundle.ts'
+import { computeConfig } from './config.ts'
+import type { ContainerCore } from './core.ts'
+import { runnable } from './create.ts'
+import { startFailure } from './failure.ts'
+import type { OciConfig } from './oci-runtime.ts'
+import { CGROUPS } from './places.ts'
+import { planMonitor } from './plan.ts'
+import { prepareConfig } from './prepare.ts'
+
+/**
+ * Starts the program of a container that has none, and returns when it has been executed.
+ *
+ * @param config that it was created with, when nothing changed since
+ */
+export async function startContainer(
+  core: ContainerCore,
+  options: { signal?: AbortSignal | undefined; config?: OciConfig | undefined },
+): Promise<void> {
+  await core.mustAllow('start')
+  const { signal } = options
+  const config = options.config ?? (await configOf(core))
+  const { context, record } = core
+  try {
+    mkdirSync(record.run, { recursive: true, mode: 0o700 })
+    // Before there is anything in them: whoever repairs after a crash must know them.
+    writeFileSync(join(record.run, CGROUPS), JSON.stringify(cgroupsOf(config)))
+  } catch (error) {
+    throw storageError(error, 'create', record.run)
+  }
+  const [client] = await Promise.all([
+    core.launch(),
+    writeBundle(record.run, record.id, record.options),
+  ])
+  // From here no other process can begin to remove it; one that did before has moved the record.
+  await core.mustAllow('start')
+  const { places } = context
+  const plan = planMonitor({
+    record,
+    config,
+    statePath: places.state(record.id),
+    logPath: places.log(record.id),
+    journal: places.journal,
+    directory: places.directory(record.id),
+  })
+  const abort = () => void client.request('kill', { stop: true }).catch(() => {})
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    const { warnings } = await client.request('start', plan)
+    for (const warning of warnings) context.run.warn('container-start', warning)
+  } catch (error) {
+    core.close()
+    if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    const { args, env } = config.process
+    throw helperFailure(error) === undefined ? error : startFailure(error, { args, env })
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+/** The configuration of a container on this host, by this engine, now. */
+export async function configOf(core: ContainerCore): Promise<OciConfig> {
+  const { record, context } = core
+  const input = await prepareConfig(context.run, {
+    id: record.id,
+    options: record.options,
+    image: runnable(record.image),
+    bundle: record.run,
+    stdin: record.options.openStdin,
+    terminal: record.options.tty,
+    everyController: true,
+  })
+  return computeConfig({ ...input, rootfs: record.rootfs })
+}
+
+function cgroupsOf({ keelson }: OciConfig): string[] {
+  const { v2, v1 } = keelson.cgroups
+  return [...(v2 === undefined ? [] : [v2]), ...Object.values(v1 ?? {})]
+}
