@@ -1,6 +1,6 @@
 /** Makes the place for containers' cgroups, once an engine. The files written are the kernel's, so a write is the deed. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { parseMembership } from './cgroup-hierarchy.ts'
 import {
   cgroupDirectories,
@@ -76,11 +76,22 @@ async function scope(
   const runtime = host.directories.runtime
   await startScope({ manager, unit, pid, runtime, signal })
   const membership = parseMembership(await readFile(`/proc/${pid}/cgroup`, 'utf8'))
-  const directory = join(host.cgroups.v2?.root ?? '/sys/fs/cgroup', membership.get('') ?? '/')
+  const root = host.cgroups.v2?.root ?? '/sys/fs/cgroup'
+  const directory = join(root, membership.get('') ?? '/')
   if (!directory.endsWith(`/${unit}`))
     throw new Error(`the launcher is in ${directory}, not in ${unit}`)
+  if (manager === 'system') await handDownUnmanaged(root, directory)
   await moveToLeaf(directory, [pid])
   return { v2: { directory, controllers: await enableControllers(directory) }, v1: {} }
+}
+
+/** Of the controllers that containers are limited by, systemd manages all but this: it neither hands it down nor takes it back. */
+async function handDownUnmanaged(root: string, directory: string): Promise<void> {
+  const parents = relative(root, directory).split('/').slice(0, -1)
+  for (let depth = 0; depth <= parents.length; depth++) {
+    const control = join(root, ...parents.slice(0, depth), 'cgroup.subtree_control')
+    await writeFile(control, '+hugetlb').catch(() => {})
+  }
 }
 
 async function below(host: HostFacts, way: 'root' | 'own', pid?: number): Promise<Made> {
