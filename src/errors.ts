@@ -94,6 +94,13 @@ export const ERRORS = {
   KEELSON_CONTAINER_RECORD: { class: ContentError, status: 500 },
   KEELSON_EVENTS_LOST: { class: ContentError, status: 410 },
 
+  KEELSON_FILE_NOT_FOUND: { class: NotFoundError, status: 404 },
+  KEELSON_FILE_EXISTS: { class: ConflictError, status: 409 },
+  KEELSON_NOT_A_DIRECTORY: { class: InvalidError, status: 400 },
+  KEELSON_IS_A_DIRECTORY: { class: InvalidError, status: 400 },
+  KEELSON_NOT_A_FILE: { class: InvalidError, status: 400 },
+  KEELSON_ARCHIVE_INVALID: { class: InvalidError, status: 400 },
+
   KEELSON_REGISTRY_UNREACHABLE: { class: RegistryError, status: 502 },
   KEELSON_REGISTRY_UNTRUSTED: { class: RegistryError, status: 502 },
   KEELSON_REGISTRY_UNAVAILABLE: { class: RegistryError, status: 502 },

@@ -60,3 +60,17 @@ export { parseReference } from './oci/reference.ts'
 export type { Reference } from './oci/reference.ts'
 export type { CgroupMode } from './runtime/cgroup-hierarchy.ts'
 export type { DiagnosisCode } from './runtime/doctor.ts'
+export type { ConfigChanges } from './image/commit.ts'
+export type { Files, FileOptions } from './snapshot/files/files.ts'
+export type { FilePath } from './snapshot/files/names.ts'
+export type { FileEntry, FileStat, FileType } from './snapshot/files/stat.ts'
+export type {
+  ContainerFiles,
+  FileAttributes,
+  FileContent,
+  WriteFileOptions,
+} from './container/files/files.ts'
+export type { CopyInOptions, CopySource } from './container/files/copy-in.ts'
+export type { CopyOutOptions } from './container/files/copy-out.ts'
+export type { CommitOptions } from './container/files/commit.ts'
+export type { FileChange } from './container/files/diff.ts'

@@ -2,6 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters, ImageConfig } from '../oci/image-config.ts'
 import type { Platform } from '../oci/platform.ts'
+import type { Files } from '../snapshot/files/files.ts'
 import type { ImageDocuments } from './documents.ts'
 
 /** What an {@link Image} asks of the collection that it belongs to. @internal */
@@ -9,6 +10,7 @@ export interface ImageOwner {
   tag(image: Image, reference: string): Promise<Image>
   untag(image: Image, reference: string): Promise<Image>
   remove(image: Image, options: RemoveImageOptions): Promise<RemovedImage>
+  files(image: Image): Files
 }
 
 export interface RemoveImageOptions {
@@ -138,6 +140,22 @@ export class Image {
    */
   async remove(options: RemoveImageOptions = {}): Promise<RemovedImage> {
     return await this.#owner.remove(this, options)
+  }
+
+  /**
+   * Its files, to be read without running anything: `readFile`, `readdir`, `stat`.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('alpine:3.22')
+   * console.log(await image.files().readdir('/etc'))
+   * ```
+   */
+  files(): Files {
+    return this.#owner.files(this)
   }
 
   /** How it was made, oldest step first, as far as the build tool told. */

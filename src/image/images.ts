@@ -10,8 +10,10 @@ import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContentStore } from '../store/content.ts'
 import { sweep, type Swept, type SweptSnapshots } from '../store/gc.ts'
 import { SOURCE_DIGEST } from '../store/names.ts'
+import { Files } from '../snapshot/files/files.ts'
 import { printable } from '../util/printable.ts'
 import { Catalog, nameOf } from './catalog.ts'
+import { changedConfig, imageFromLayer, type LayeredOptions, type WrittenLayer } from './commit.ts'
 import { Documents, type ImageDocuments } from './documents.ts'
 import { imageFromFiles, type ImageFromOptions } from './from.ts'
 import { imageFromHost, type ImageFromHostOptions } from './from-host.ts'
@@ -294,6 +296,47 @@ export class Images implements ImageOwner {
       deleted: swept?.blobs ?? [],
       bytes: swept?.bytes ?? 0,
     }
+  }
+
+  /**
+   * An image that is another one and a layer more, ready to run.
+   * @internal use `container.commit`
+   */
+  async layered(
+    base: Image,
+    write: (file: string) => Promise<WrittenLayer>,
+    options: MadeImageOptions & LayeredOptions,
+  ): Promise<Image> {
+    // What is wrong with it shows before the work.
+    changedConfig(base.config.config, options.changes ?? {})
+    const { reference, signal } = options
+    const made = { platform: base.platform, ...(reference === undefined ? {} : { reference }) }
+    return await this.#make(signal === undefined ? made : { ...made, signal }, async (store) =>
+      imageFromLayer(
+        store,
+        await this.#documents.image(base.descriptor, base.platform),
+        write,
+        options,
+      ),
+    )
+  }
+
+  /** @internal use {@link Image.files} */
+  files(image: Image): Files {
+    return new Files({
+      helper: this.#helper,
+      open: async ({ signal }) => {
+        const [top] = image.chain.slice(-1)
+        // Kept until it is done: a removal meanwhile waits.
+        const lease = await this.#store.lease({ signal })
+        if (top !== undefined && !(await this.#snapshotter.has(top))) {
+          await lease.release()
+          throw notFound(image.id, 'It was removed meanwhile: pull it again.')
+        }
+        const place = { rootfs: this.#snapshotter.view(image.chain) }
+        return { place, [Symbol.asyncDispose]: () => lease.release() }
+      },
+    })
   }
 
   async #make(

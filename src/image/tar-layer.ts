@@ -72,6 +72,21 @@ export async function packLayer(
   }
 }
 
+/** Entries, already in order, as the bytes of an archive. Whoever stops reading ends the work. */
+export async function* packEntries(entries: LayerEntry[]): AsyncGenerator<Uint8Array, void> {
+  const { pack } = await import('tar-stream')
+  const archive = pack()
+  const added = addEntries(archive, entries).catch((error: unknown) => {
+    archive.destroy(error instanceof Error ? error : new Error(String(error)))
+  })
+  try {
+    for await (const chunk of archive) yield chunk as Uint8Array
+  } finally {
+    archive.destroy()
+    await added
+  }
+}
+
 async function addEntries(archive: Pack, entries: LayerEntry[]): Promise<void> {
   for (const entry of entries) {
     const header = headerOf(entry)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import { encodeFrame, FrameDecoder } from './frames.ts'
-import type { HelperFailure, RequestOptions } from './protocol.ts'
+import type { HelperFailure, RequestOptions, Progress } from './protocol.ts'
 
 /** Operations by name, each with its arguments and its answer. */
 type OperationTable<Table> = { [Op in keyof Table]: [object, unknown] }
@@ -28,7 +28,7 @@ interface WireMessage {
   id?: number
   ok?: unknown
   error?: WireFailure
-  progress?: { read?: number }
+  progress?: Progress
   event?: string
 }
 

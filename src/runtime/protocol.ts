@@ -34,6 +34,68 @@ export type RootfsMount =
     }
   | { type: 'bind'; source: string; readonly?: boolean }
 
+/** A name or path of a container, which may be any bytes: text where they are UTF-8. */
+export type WireBytes = string | { base64: string }
+
+/** Which root file system an operation on files works in. Paths are resolved in it by the kernel and never lead out. */
+export type RootPlace =
+  /** A running container's: its first process, and that process's parent, by which a number used again is noticed. */
+  | {
+      pid: number
+      parent: number
+      /** Default true; false: without what is mounted in it. */
+      submounts?: boolean
+    }
+  /** One that nobody runs in, mounted for the operation alone, with what else a container would see in it. */
+  | { rootfs: RootfsMount[]; binds?: { source: string; target: string; readonly?: boolean }[] }
+  /** A directory of this host. */
+  | { directory: string }
+
+/** What stat(2) says. Times are seconds and nanoseconds. */
+export interface WireStat {
+  type: 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo' | 'socket' | 'unknown'
+  mode: number
+  uid: number
+  gid: number
+  size: number
+  nlink: number
+  ino: number
+  dev: number
+  device?: [major: number, minor: number]
+  blocks: number
+  atime: [number, number]
+  mtime: [number, number]
+  ctime: [number, number]
+  /** Where a symbolic link points to. */
+  link?: WireBytes
+}
+
+export interface WireChange {
+  kind: 'added' | 'changed' | 'deleted'
+  /** Relative to the root, which itself is `.`. */
+  path: WireBytes
+  type: WireStat['type']
+}
+
+/** A container's root file system beside the one it began as. */
+export interface CompareRoots {
+  rootfs: RootfsMount[]
+  base: RootfsMount[]
+  /** Where something was mounted: empty files and directories that were made for that are no change. */
+  mountpoints?: WireBytes[]
+}
+
+/** A list, or null where it is too long for an answer and comes as JSON text over the offered stream. */
+export interface WireList<T> {
+  entries: T[] | null
+}
+
+/** A pipe in a worker process, to be opened anew by its number. */
+export interface OfferedStream {
+  pid: number
+  fd: number
+}
+
 /** What the helper says of a failure. */
 export interface HelperFailure {
   step: string
@@ -137,8 +199,67 @@ export interface Operations {
   'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
   'tree.sync': [{ path: string }, object]
   'fs.read': [
-    { rootfs: RootfsMount[]; paths: string[]; limit: number },
+    RootPlace & { paths: WireBytes[]; limit: number },
     { files: ({ data: string } | { errno: string })[] },
+  ]
+  /** Offers a stream to read, unless the file is empty. */
+  'fs.open': [RootPlace & { path: WireBytes }, { bytes: number }]
+  'fs.stat': [RootPlace & { path: WireBytes; follow: boolean }, WireStat]
+  'fs.list': [RootPlace & { path: WireBytes }, WireList<WireStat & { name: WireBytes }>]
+  'fs.write': [
+    RootPlace & {
+      path: WireBytes
+      /** Base64. Absent: offers a stream to write at least one byte to. */
+      data?: string
+      flag: 'w' | 'a' | 'wx'
+      uid?: number | undefined
+      gid?: number | undefined
+      mode?: number | undefined
+    },
+    { bytes: number },
+  ]
+  'fs.mkdir': [
+    RootPlace & {
+      path: WireBytes
+      recursive: boolean
+      uid?: number | undefined
+      gid?: number | undefined
+      mode?: number | undefined
+    },
+    { made: WireBytes | null },
+  ]
+  'fs.remove': [RootPlace & { path: WireBytes; recursive: boolean; force: boolean }, object]
+  /** Offers a stream to read: a tar archive. */
+  'archive.create': [
+    RootPlace & {
+      /** `name` is what the file is called in the archive; empty: what is in the directory has no prefix. */
+      sources: { path: WireBytes; name: WireBytes; follow?: boolean }[]
+    },
+    { entries: number },
+  ]
+  /** Offers a stream to write to: a tar archive, plain, gzip or zstd. */
+  'archive.extract': [
+    RootPlace & {
+      /** The directory that names in the archive are relative to. */
+      path: WireBytes
+      /** Make it when it is missing. Default false. */
+      create?: boolean
+      uid?: number | undefined
+      gid?: number | undefined
+      /** Of files; directories can be entered besides, by whoever may read. */
+      mode?: number | undefined
+      devices: 'create' | 'skip'
+      owners?: 'keep' | 'squash'
+      /** Without set-id bits and extended attributes. Default false. */
+      tame?: boolean
+    },
+    { entries: number; bytes: number; skipped: LayerApplied['skipped'] },
+  ]
+  'tree.diff': [CompareRoots, WireList<WireChange>]
+  /** Writes what a container changed as a layer into `file`, which must not exist. */
+  'layer.create': [
+    CompareRoots & { file: string; compression: 'none' | 'gzip' },
+    { entries: number; digest: string; size: number; diffId: string },
   ]
   'cgroup.remove': [{ paths: string[] }, object]
 }
@@ -166,11 +287,18 @@ export type HelperEvent =
     }
   | { event: 'removed'; container: string; errors: HelperFailure[] }
 
+/** What the helper says of a request before its answer. */
+export interface Progress {
+  /** Bytes. */
+  read?: number
+  stream?: OfferedStream
+}
+
 /** What every request takes. */
 export interface RequestOptions {
   /** Cancels the work in the helper; the request then rejects with `KEELSON_ABORTED`. */
   signal?: AbortSignal | undefined
-  onProgress?: ((progress: { read?: number }) => void) | undefined
+  onProgress?: ((progress: Progress) => void) | undefined
 }
 
 /**

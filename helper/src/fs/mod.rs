@@ -1,18 +1,24 @@
 //! Whole trees and single files, always by descriptor: no path of a container is ever resolved by name alone.
 
+pub mod bytes;
 mod copy;
-mod descent;
+pub mod descent;
 pub mod errno;
+pub mod facts;
 pub mod node;
 mod read;
 pub mod remove;
+pub mod root;
+pub mod stream;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod write;
 
 pub use copy::{copy, copy_node};
-pub use read::read;
+pub use read::{list, open, read, stat};
 pub use remove::remove;
 pub use sync::sync;
 pub use usage::usage;
+pub use write::{make_directories, mkdir, remove_in_root, write};

@@ -1,24 +1,27 @@
-//! `fs.read`: a few files of a root file system that nobody runs in (`/etc/passwd`, `/etc/group`).
+//! `fs.read`, `fs.stat`, `fs.list`: looking into a root file system.
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::bytes::Bytes;
 use super::errno;
-use crate::error::{Failure, Result, Step};
+use super::facts::{Facts, deliver};
+use super::node::{self, Node};
+use super::root::{Access, Place, Root, kind, lossy, reopen};
+use super::stream::Outlet;
+use crate::error::{Result, Step};
 use crate::layer::base64;
-use crate::run::{RootfsMount, mount_rootfs};
-use crate::sys::namespace::unshare;
 
 #[derive(Deserialize)]
 pub struct Read {
-    rootfs: Vec<RootfsMount>,
-    paths: Vec<PathBuf>,
+    #[serde(flatten)]
+    place: Place,
+    paths: Vec<Bytes>,
     /// Bytes of one file; a larger one is answered with EFBIG, not cut.
     limit: u64,
 }
@@ -35,23 +38,9 @@ enum File {
     Errno(String),
 }
 
-/// To be called in a process of its own: the mounts are made in a namespace that ends with it.
 pub fn read(args: &Read) -> Result<Files> {
-    let parts: Vec<_> = args.rootfs.iter().cloned().map(read_only).collect();
-    let place = match parts.last() {
-        Some(RootfsMount::Overlay { lower, .. }) => lower.first(),
-        Some(RootfsMount::Bind { source, .. }) => Some(source),
-        None => None,
-    };
-    let Some(place) = place else {
-        return Err(Failure::kind("decode the request", "protocol").detail("rootfs is empty"));
-    };
-    unshare(UnshareFlags::NEWNS).step("make a mount namespace")?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).step("make the mounts private")?;
-    // Over one of its own layers, which it needs no more: so no directory has to be made.
-    let root = mount_rootfs(&parts, place)?;
-    let answer = |path: &PathBuf| match read_file(&root, path, args.limit) {
+    let root = Root::open(&args.place, Access::Read)?;
+    let answer = |path: &Bytes| match read_file(&root, &path.0, args.limit) {
         Ok(bytes) => File::Data(base64::encode(&bytes)),
         Err(errno) => File::Errno(errno::name(errno)),
     };
@@ -60,58 +49,129 @@ pub fn read(args: &Read) -> Result<Files> {
     })
 }
 
-/// What is written in an upper directory shows, but a second mount must not claim it.
-fn read_only(part: RootfsMount) -> RootfsMount {
-    match part {
-        RootfsMount::Overlay {
-            lower,
-            upper,
-            options,
-            ..
-        } => RootfsMount::Overlay {
-            lower: upper.into_iter().chain(lower).collect(),
-            upper: None,
-            work: None,
-            options: options.into_iter().filter(|o| o == "userxattr").collect(),
-        },
-        RootfsMount::Bind { source, .. } => RootfsMount::Bind {
-            source,
-            readonly: true,
-        },
-    }
-}
-
-fn read_file(root: &OwnedFd, path: &PathBuf, limit: u64) -> rustix::io::Result<Vec<u8>> {
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = loop {
-        match fs::openat2(root, path, flags, Mode::empty(), within) {
-            Err(Errno::AGAIN) => continue, // a rename somewhere during the look-up of a `..`
-            found => break found?,
-        }
-    };
-    // Opening a device or a fifo for reading could do something, or wait; this first descriptor only points at it.
-    let stat = fs::fstat(&found)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => (),
-        FileType::Directory => return Err(Errno::ISDIR),
-        _ => return Err(Errno::INVAL),
-    }
+fn read_file(root: &Root, path: &[u8], limit: u64) -> rustix::io::Result<Vec<u8>> {
+    let file = open_file(root, path)?;
+    let stat = fs::fstat(&file)?;
     if stat.st_size as u64 > limit {
         return Err(Errno::FBIG);
     }
-    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let file = fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut bytes = vec![0; stat.st_size as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match rustix::io::read(&file, &mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(length) => filled += length,
+    // Files of /proc have content and no size, and any file may grow.
+    let mut bytes = Vec::with_capacity(stat.st_size as usize + 1);
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match rustix::io::read(&file, &mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
         }
+        if bytes.len() as u64 > limit {
+            return Err(Errno::FBIG);
+        }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+}
+
+/// Opening a device or a fifo for reading could do something, or wait: only a regular file is opened.
+fn open_file(root: &Root, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let found = root.find(path, true)?;
+    match kind(&fs::fstat(&found)?) {
+        FileType::RegularFile => reopen(found.as_fd(), OFlags::RDONLY),
+        FileType::Directory => Err(Errno::ISDIR),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Open {
+    #[serde(flatten)]
+    place: Place,
+    path: Bytes,
+}
+
+/// `fs.open`: one file of any size, over a pipe. Its length when it is through.
+pub fn open(args: &Open, progress: &mut dyn FnMut(Value)) -> Result<Value> {
+    const STEP: &str = "read a file";
+    let root = Root::open(&args.place, Access::Read)?;
+    let at = lossy(&args.path.0);
+    let file = open_file(&root, &args.path.0).step_at(STEP, at)?;
+    let mut piece = vec![0; 256 << 10];
+    let mut total = 0;
+    let mut outlet: Option<Outlet> = None;
+    loop {
+        let length = match rustix::io::read(&file, &mut piece) {
+            Err(Errno::INTR) => continue,
+            length => length.step_at(STEP, at)?,
+        };
+        if length == 0 {
+            // An empty file never makes a pipe: nothing could show that it was opened.
+            return Ok(json!({ "bytes": total }));
+        }
+        total += length;
+        let outlet = match &mut outlet {
+            Some(outlet) => outlet,
+            none => none.insert(Outlet::offer(progress)?),
+        };
+        outlet.write_all(&piece[..length]).step(STEP)?;
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Look {
+    #[serde(flatten)]
+    place: Place,
+    path: Bytes,
+    follow: bool,
+}
+
+pub fn stat(args: &Look) -> Result<Facts> {
+    const STEP: &str = "look at a file";
+    let root = Root::open(&args.place, Access::Read)?;
+    let found = root.find(&args.path.0, args.follow);
+    let facts = found.and_then(|file| Facts::of(file.as_fd()));
+    facts.step_at(STEP, lossy(&args.path.0))
+}
+
+#[derive(Deserialize)]
+pub struct List {
+    #[serde(flatten)]
+    place: Place,
+    path: Bytes,
+}
+
+#[derive(Serialize)]
+struct Named {
+    name: Bytes,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+/// Sorted by the bytes of the names.
+pub fn list(args: &List, progress: &mut dyn FnMut(Value)) -> Result<Value> {
+    const STEP: &str = "read a directory";
+    let root = Root::open(&args.place, Access::Read)?;
+    let at = lossy(&args.path.0);
+    let found = root.find(&args.path.0, true).step_at(STEP, at)?;
+    if kind(&fs::fstat(&found).step_at(STEP, at)?) != FileType::Directory {
+        return Err(Errno::NOTDIR).step_at(STEP, at);
+    }
+    let mut names = node::names(found.as_fd()).step_at(STEP, at)?;
+    names.sort_unstable();
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        let stat = match Node::Entry(found.as_fd(), name.as_bytes()).stat() {
+            Err(Errno::NOENT) => continue, // removed meanwhile
+            stat => stat.step_at(STEP, at)?,
+        };
+        let link = match kind(&stat) {
+            FileType::Symlink => fs::readlinkat(&found, &name, Vec::new())
+                .ok()
+                .map(|target| target.into_bytes()),
+            _ => None,
+        };
+        entries.push(Named {
+            name: Bytes(name.into_bytes()),
+            facts: Facts::new(&stat, link),
+        });
+    }
+    deliver(&entries, progress)
 }

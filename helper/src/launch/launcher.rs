@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use super::containers::{Farewell, Running};
@@ -284,7 +285,9 @@ impl Launcher {
         while let Some(report) = worker.next() {
             match report {
                 Report::Progress(progress) => {
-                    if let (Some(id), false) = (purpose.request(), self.connection.congested()) {
+                    // A stream is offered once; what only counts may be left out where Node does not keep up.
+                    let spared = self.connection.congested() && !offers_stream(&progress);
+                    if let (Some(id), false) = (purpose.request(), spared) {
                         self.connection.send(&Frame::Progress {
                             id,
                             progress: &progress,
@@ -365,6 +368,10 @@ impl Launcher {
         }
         self.end_containers();
     }
+}
+
+fn offers_stream(progress: &RawValue) -> bool {
+    progress.get().starts_with(r#"{"stream":"#)
 }
 
 impl Purpose {

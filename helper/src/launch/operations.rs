@@ -16,12 +16,22 @@ pub type Operation = fn(Value, &mut dyn FnMut(Value)) -> Result<Value>;
 
 pub fn find(op: &str) -> Option<Operation> {
     Some(match op {
+        "archive.create" => |args, progress| layer::create(&arguments(args)?, progress),
+        "archive.extract" => |args, progress| layer::extract(&arguments(args)?, progress),
         "cgroup.remove" => |args, _| cgroup_remove(&arguments(args)?),
+        "fs.list" => |args, progress| fs::list(&arguments(args)?, progress),
+        "fs.mkdir" => |args, _| fs::mkdir(&arguments(args)?),
+        "fs.open" => |args, progress| fs::open(&arguments(args)?, progress),
         "fs.read" => |args, _| answer(fs::read(&arguments(args)?)),
+        "fs.remove" => |args, _| fs::remove_in_root(&arguments(args)?),
+        "fs.stat" => |args, _| answer(fs::stat(&arguments(args)?)),
+        "fs.write" => |args, progress| answer(fs::write(&arguments(args)?, progress)),
         "layer.apply" => |args, progress| answer(layer::apply(&arguments(args)?, progress)),
+        "layer.create" => |args, _| answer(layer::commit(&arguments(args)?)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
         "probe" => |args, _| answer(probe::probe(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
+        "tree.diff" => |args, progress| layer::diff(&arguments(args)?, progress),
         "tree.remove" => |args, _| answer(fs::remove(&arguments(args)?)),
         "tree.sync" => |args, _| answer(fs::sync(&arguments(args)?)),
         "tree.usage" => |args, _| answer(fs::usage(&arguments(args)?)),

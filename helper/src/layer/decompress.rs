@@ -5,8 +5,6 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
-use super::source::Source;
-
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -19,7 +17,10 @@ const INPUT: usize = 128 << 10;
 
 /// Reads to the very end of the source, or fails with `InvalidData` or `UnexpectedEof` where its format is wrong. After
 /// `WouldBlock` reading can go on.
-pub fn decompress(source: Source, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
+pub fn decompress(
+    source: impl Read + Send + 'static,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + Send>> {
     let input = BufReader::with_capacity(INPUT, source);
     Ok(match compression {
         Compression::None => Box::new(input),

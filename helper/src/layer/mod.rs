@@ -2,12 +2,18 @@
 
 mod apply;
 mod attributes;
+mod changes;
 mod chunks;
+mod commit;
+mod create;
 mod decompress;
+mod extract;
 mod inherit;
 mod merged;
+mod pack;
 mod path;
 mod record;
+mod sink;
 mod source;
 mod tar;
 mod target;
@@ -17,5 +23,9 @@ mod whiteout;
 mod write;
 
 pub use apply::apply;
+pub use changes::diff;
+pub use commit::commit;
+pub use create::create;
+pub use extract::extract;
 pub use inherit::inherit;
 pub use tar::base64;

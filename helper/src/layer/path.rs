@@ -58,6 +58,12 @@ pub fn classify(path: &[u8]) -> Result<Name<'_>> {
     }
 }
 
+/// A name's directory and last component, whatever it looks like; `None` for the root.
+pub fn plain(path: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>> {
+    let mut components = components(path)?;
+    Ok(components.pop().map(|name| (components.join(&b'/'), name)))
+}
+
 /// A hard link's target: the directory it is in, and its name there.
 pub fn link_target(path: &[u8]) -> Result<(Vec<u8>, &[u8])> {
     let mut components = components(path)?;

@@ -45,6 +45,8 @@ pub struct Target {
     /// What /proc calls the root, to recognize it at the start of what lies in it.
     root_name: Vec<u8>,
     shown: PathBuf,
+    /// In a layer nothing is mounted; in a container's root file system volumes are.
+    mounts: ResolveFlags,
     pub format: Format,
     pub record: Record,
     /// The directory of the last entry, by the name that was asked for: layers have long runs in one directory.
@@ -76,10 +78,37 @@ impl Target {
             root,
             root_name,
             shown: path.to_path_buf(),
+            mounts: ResolveFlags::NO_XDEV,
             format,
             record: Record::new(format == Format::Plain),
             last: None,
         })
+    }
+
+    /// A whole root file system, with what is mounted in it. There are no parents: all that is there may be replaced.
+    pub fn within(root: OwnedFd) -> Result<Self> {
+        let root_name = proc_name(&root).step("open the root file system")?;
+        Ok(Target {
+            root,
+            root_name,
+            shown: PathBuf::new(),
+            mounts: ResolveFlags::empty(),
+            format: Format::Plain,
+            record: Record::new(false),
+            last: None,
+        })
+    }
+
+    /// A directory's own entry, opened for reading; never through a symbolic link.
+    pub fn open_own(&self, parent: &Directory, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | self.mounts;
+        fs::openat2(&parent.fd, name, flags, Mode::empty(), within)
+    }
+
+    /// Whether what is there and stays keeps what is not said of it anew.
+    pub fn merges(&self) -> bool {
+        self.mounts.is_empty()
     }
 
     /// The directory at `path`, made where it is missing. Symbolic links are followed inside the target.
@@ -149,7 +178,7 @@ impl Target {
     }
 
     fn open_in_root(&self, path: &[u8], more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
-        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | self.mounts;
         loop {
             match fs::openat2(
                 &self.root,

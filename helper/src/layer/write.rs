@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::attributes::{self, Owners, Skipped};
-use super::path::{Name, check_length, classify, join, link_target};
+use super::path::{Name, check_length, classify, join, link_target, plain};
 use super::tar::{Entry, Kind, Reader, Stream, invalid, limit};
 use super::target::{Directory, Format, Target};
 use crate::error::{Result, Step};
-use crate::fs::node::{self, Node};
+use crate::fs::node::Node;
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +40,22 @@ impl Writer {
             }
             Name::Root => Err(invalid("the layer's root is not a directory")),
             Name::Entry { parent, name } => {
+                let parent = self.target.directory(&parent)?;
+                check_length(&parent.path, name)?;
+                self.entry(&parent, name, entry, reader)
+            }
+        }
+    }
+
+    /// The same without whiteouts: a name is only a name.
+    pub fn extract<S: Stream>(&mut self, entry: &Entry, reader: &mut Reader<S>) -> Result<()> {
+        match plain(&entry.path)? {
+            None if entry.kind == Kind::Directory => {
+                let root = self.target.directory(b"")?;
+                self.describe_directory(&root, b".", entry, true)
+            }
+            None => Err(invalid("the archive's root is not a directory")),
+            Some((parent, name)) => {
                 let parent = self.target.directory(&parent)?;
                 check_length(&parent.path, name)?;
                 self.entry(&parent, name, entry, reader)
@@ -149,9 +165,12 @@ impl Writer {
         entry: &Entry,
         existing: bool,
     ) -> Result<()> {
-        let directory = node::open_directory(parent.fd.as_fd(), name).step("open a directory")?;
+        let directory = self
+            .target
+            .open_own(parent, name)
+            .step("open a directory")?;
         let node = Node::Open(directory.as_fd());
-        if existing {
+        if existing && !self.target.merges() {
             remove_other_xattrs(node, entry)?;
         }
         attributes::set(node, entry, self.owners, &mut self.skipped)?;

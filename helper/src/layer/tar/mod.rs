@@ -12,6 +12,7 @@ mod sparse;
 mod stream;
 #[cfg(test)]
 pub mod tests;
+pub mod writer;
 
 pub use fault::{invalid, limit};
 pub use reader::{Entry, Kind, Reader};

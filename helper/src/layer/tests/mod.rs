@@ -5,6 +5,7 @@ mod attributes;
 mod inherit;
 mod limits;
 mod rootless;
+mod roots;
 mod streams;
 mod whiteouts;
 

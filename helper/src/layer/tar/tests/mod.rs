@@ -7,6 +7,7 @@ pub mod mutation;
 mod paxes;
 mod sparse;
 mod tools;
+mod writing;
 
 use super::{Entry, Reader};
 use crate::error::Result;
