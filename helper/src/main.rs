@@ -1,9 +1,12 @@
 //! `keelson-helper`: carries out, with system calls, the plans that the TypeScript engine computes.
 
+mod connection;
 mod error;
 mod fs;
 mod launch;
 mod layer;
+mod monitor;
+mod poller;
 mod probe;
 mod protocol;
 mod run;

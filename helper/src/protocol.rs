@@ -1,5 +1,6 @@
 //! The wire between Node and the helper; see docs/helper-protocol.md.
 
+use rustix::buffer::SpareCapacity;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,6 +54,20 @@ pub enum Event<'a> {
     Removed {
         container: &'a str,
         errors: &'a RawValue,
+    },
+    /// Of a program executed in a container; `container` is its own id.
+    #[serde(rename = "exec-exit")]
+    ExecExit {
+        container: &'a str,
+        code: Option<i32>,
+        signal: Option<i32>,
+        #[serde(rename = "oomKilled")]
+        oom_killed: bool,
+    },
+    /// A monitor's state has changed.
+    State {
+        container: &'a str,
+        state: &'a RawValue,
     },
 }
 
@@ -108,6 +123,26 @@ impl FrameReader {
             self.start = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Room for at least `length` bytes, to be received into.
+    pub fn room(&mut self, length: usize) -> SpareCapacity<'_, u8> {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            // What one long frame needed is not kept.
+            self.buffer.shrink_to(length);
+        } else {
+            self.buffer.drain(..self.start);
+        }
+        self.start = 0;
+        self.buffer.reserve(length);
+        rustix::buffer::spare_capacity(&mut self.buffer)
+    }
+
+    /// What came after the last frame that was read.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.start);
+        self.buffer
     }
 
     /// The next whole frame, if it has arrived.

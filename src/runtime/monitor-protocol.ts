@@ -105,6 +105,8 @@ export interface MonitorState {
   /** It was asked to end, so no policy starts it again. */
   stopped: boolean
   health?: HealthState
+  /** Lines that the log's file did not take, and why the first was not; absent: none. The container goes on. */
+  log?: { lost: number; error: HelperFailure }
 }
 
 export interface HealthState {
@@ -161,8 +163,8 @@ export interface MonitorOperations {
   exec: [ExecPlan, { pid: number; warnings: string[] }]
   'exec-signal': [{ exec: string; signal?: number; all?: boolean }, object]
   /**
-   * After the answer this connection carries raw bytes only. `stdin`: to the program, end of stream closes it. `stdout`, `stderr`: what the
-   * program writes from now on; with `since: 'start'`, before `start` was asked for, from its first byte. `terminal`: both ways.
+   * After the answer this connection carries raw bytes only. `stdin`: to the program, a connection shut down for writing closes it. `stdout`,
+   * `stderr`: what the program writes from now on; attached before `start`, from its first byte. `terminal`: both ways.
    */
   attach: [{ stream: 'stdin' | 'stdout' | 'stderr' | 'terminal'; exec?: string }, object]
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::connection::Connection;
 use super::containers::{Farewell, Running};
 use super::locks::{LockFile, Locks};
 use super::mkdirs::mkdirs;
@@ -16,6 +15,7 @@ use super::operations;
 use super::poller::{Poller, Token};
 use super::user_namespace::{self, UserNamespace};
 use super::worker::Worker;
+use crate::connection::Connection;
 use crate::error::{Failure, Result};
 use crate::protocol::{Envelope, Frame, PROTOCOL_VERSION, Report, decode, raw};
 use crate::run::{Filters, Host, Remains, Streams, join_cgroup};
@@ -26,13 +26,14 @@ pub struct Launcher {
     /// Kept open so that it stays in the poller.
     _signals: OwnedFd,
     /// Set by `hello`, after which the namespaces are those that containers are made in.
-    host: Option<Host>,
+    pub(super) host: Option<Host>,
     pub(super) filters: Filters,
     pub(super) containers: HashMap<u64, Running>,
     /// Standard streams of containers that have ended before Node opened its own.
     pub(super) unreleased: HashMap<String, Streams>,
     locks: Locks,
     pub(super) workers: HashMap<u64, (Worker, Purpose)>,
+    pub(super) lifelines: HashMap<u64, OwnedFd>,
     last_key: u64,
 }
 
@@ -45,6 +46,11 @@ pub enum Purpose {
         request: u64,
         lock: LockFile,
         file: OwnedFd,
+    },
+    /// A monitor that is coming up, and the other end of its lifeline.
+    Monitor {
+        request: u64,
+        lifeline: Option<OwnedFd>,
     },
     /// The removal of what a container left. Its locks end with this.
     Remove {
@@ -99,6 +105,7 @@ impl Launcher {
             unreleased: HashMap::new(),
             locks: Locks::default(),
             workers: HashMap::new(),
+            lifelines: HashMap::new(),
             last_key: 0,
         })
     }
@@ -112,7 +119,7 @@ impl Launcher {
 
     fn serve(&mut self) -> Result<()> {
         loop {
-            for token in self.poller.wait()? {
+            for (token, _) in self.poller.wait(None)? {
                 match token {
                     Token::Connection => {
                         let open = self.connection.receive()?;
@@ -127,6 +134,7 @@ impl Launcher {
                     Token::Worker(key) => self.hear_worker(key),
                     Token::Channel(key) => self.hear_container(key),
                     Token::Exit(key) => self.end_container(key),
+                    Token::Lifeline(key) => self.end_lifeline(key),
                 }
             }
             let drained = self.connection.flush()?;
@@ -174,6 +182,10 @@ impl Launcher {
             "hello" => return self.hello(&decode(frame)?).map(Some),
             "run" => {
                 self.run_container(id, decode(frame)?)?;
+                return Ok(None);
+            }
+            "monitor" => {
+                self.start_monitor(id, &decode(frame)?)?;
                 return Ok(None);
             }
             "kill" => self.kill_container(&decode(frame)?)?,
@@ -246,7 +258,7 @@ impl Launcher {
         )
     }
 
-    fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
+    pub(super) fn watch_worker(&mut self, worker: Worker, purpose: Purpose) -> Result<()> {
         let key = self.next_key();
         if let Err(failure) = self.poller.add(&worker, Token::Worker(key)) {
             worker.kill();
@@ -336,7 +348,15 @@ impl Launcher {
                     Err(failure) => self.answer_error(request, &failure),
                 }
             }
-            (Purpose::Request(id) | Purpose::Lock { request: id, .. }, report) => match report {
+            (Purpose::Monitor { request, lifeline }, Report::Ok(ok)) => {
+                self.monitor_started(request, lifeline, &ok);
+            }
+            (
+                Purpose::Request(id)
+                | Purpose::Lock { request: id, .. }
+                | Purpose::Monitor { request: id, .. },
+                report,
+            ) => match report {
                 Report::Ok(ok) | Report::Progress(ok) => {
                     self.connection.send(&Frame::Ok { id, ok: &ok })
                 }
@@ -345,14 +365,14 @@ impl Launcher {
         }
     }
 
-    fn answer_ok(&mut self, id: u64, answer: &impl Serialize) {
+    pub(super) fn answer_ok(&mut self, id: u64, answer: &impl Serialize) {
         self.connection.send(&Frame::Ok {
             id,
             ok: &raw(answer),
         });
     }
 
-    fn answer_error(&mut self, id: u64, failure: &Failure) {
+    pub(super) fn answer_error(&mut self, id: u64, failure: &Failure) {
         self.connection.send(&Frame::Error {
             id,
             error: &raw(failure),
@@ -366,7 +386,9 @@ impl Launcher {
             }
             worker.reap();
         }
+        self.cut_lifelines();
         self.end_containers();
+        self.await_monitors();
     }
 }
 
@@ -377,7 +399,9 @@ fn offers_stream(progress: &RawValue) -> bool {
 impl Purpose {
     fn request(&self) -> Option<u64> {
         match self {
-            Purpose::Request(id) | Purpose::Lock { request: id, .. } => Some(*id),
+            Purpose::Request(id)
+            | Purpose::Lock { request: id, .. }
+            | Purpose::Monitor { request: id, .. } => Some(*id),
             Purpose::Remove { .. } => None,
         }
     }

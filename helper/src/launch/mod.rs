@@ -3,11 +3,11 @@
 //! It waits for requests on descriptor 3 and for its children, and never for anything else: what may block runs in a
 //! forked worker. When the socket closes, whatever the reason, it ends what it owns and exits.
 
-mod connection;
 mod containers;
 mod launcher;
 mod locks;
 mod mkdirs;
+mod monitors;
 mod operations;
 mod poller;
 mod sealed;
@@ -21,7 +21,8 @@ use crate::error::{Failure, Result, Step};
 use crate::sys;
 use launcher::Launcher;
 
-pub use locks::LockFile;
+pub use locks::{LockFile, LockMode};
+pub use worker::send as report;
 
 /// Where Node puts the socket.
 const SOCKET: i32 = 3;

@@ -1,10 +1,6 @@
-//! What the launcher waits for, and which object each wake-up belongs to.
+//! What the launcher waits for.
 
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-
-use crate::error::{Result, Step};
+pub type Poller = crate::poller::Poller<Token>;
 
 /// The owner of a descriptor that became ready. Keys are never used twice, so a stale one finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,71 +12,32 @@ pub enum Token {
     Channel(u64),
     /// The end of a container's pid 1.
     Exit(u64),
+    /// The end of a bound monitor.
+    Lifeline(u64),
 }
 
-pub struct Poller {
-    epoll: OwnedFd,
-}
-
-impl Poller {
-    pub fn new() -> Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).step("make an epoll instance")?;
-        Ok(Poller { epoll })
-    }
-
-    pub fn add(&self, fd: impl AsFd, token: Token) -> Result<()> {
-        epoll::add(&self.epoll, fd, data(token), EventFlags::IN).step("watch a descriptor")
-    }
-
-    /// Whether to be woken also when the descriptor takes bytes again.
-    pub fn watch_writable(&self, fd: impl AsFd, token: Token, writable: bool) -> Result<()> {
-        let flags = if writable {
-            EventFlags::IN | EventFlags::OUT
-        } else {
-            EventFlags::IN
-        };
-        epoll::modify(&self.epoll, fd, data(token), flags).step("watch a descriptor")
-    }
-
-    /// Must come before closing: a freshly forked child may still hold a copy, which would keep the entry alive.
-    pub fn remove(&self, fd: impl AsFd) {
-        let _ = epoll::delete(&self.epoll, fd);
-    }
-
-    pub fn wait(&self) -> Result<Vec<Token>> {
-        let mut events: Vec<Event> = Vec::with_capacity(64);
-        loop {
-            match epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            ) {
-                Ok(_) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno).step("wait for events"),
-            }
+impl From<Token> for u64 {
+    fn from(token: Token) -> u64 {
+        match token {
+            Token::Connection => 0,
+            Token::Signal => 1,
+            Token::Worker(key) => (key << 3) | 2,
+            Token::Channel(key) => (key << 3) | 3,
+            Token::Exit(key) => (key << 3) | 4,
+            Token::Lifeline(key) => (key << 3) | 5,
         }
-        Ok(events.iter().map(|event| token(event.data)).collect())
     }
 }
 
-fn data(token: Token) -> EventData {
-    EventData::new_u64(match token {
-        Token::Connection => 0,
-        Token::Signal => 1,
-        Token::Worker(key) => (key << 3) | 2,
-        Token::Channel(key) => (key << 3) | 3,
-        Token::Exit(key) => (key << 3) | 4,
-    })
-}
-
-fn token(data: EventData) -> Token {
-    let data = data.u64();
-    match data & 7 {
-        0 => Token::Connection,
-        1 => Token::Signal,
-        2 => Token::Worker(data >> 3),
-        3 => Token::Channel(data >> 3),
-        _ => Token::Exit(data >> 3),
+impl From<u64> for Token {
+    fn from(data: u64) -> Token {
+        match data & 7 {
+            0 => Token::Connection,
+            1 => Token::Signal,
+            2 => Token::Worker(data >> 3),
+            3 => Token::Channel(data >> 3),
+            4 => Token::Exit(data >> 3),
+            _ => Token::Lifeline(data >> 3),
+        }
     }
 }

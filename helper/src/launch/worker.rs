@@ -1,5 +1,6 @@
 //! A worker: a forked child that carries out one long operation and reports over a socket.
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags};
@@ -25,6 +26,15 @@ impl Worker {
         keep: &[RawFd],
         work: impl FnOnce(&mut dyn FnMut(Value)) -> Result<Value>,
     ) -> Result<Worker> {
+        Worker::fork(keep, |socket| {
+            let result = work(&mut |progress| send(socket, &Report::Progress(raw(&progress))));
+            send(socket, &Report::of(result));
+            sys::process::exit(0)
+        })
+    }
+
+    /// The same for a process that says over the socket itself what is to be said, one report at the end.
+    pub fn fork(keep: &[RawFd], child: impl FnOnce(&OwnedFd) -> Infallible) -> Result<Worker> {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -32,8 +42,14 @@ impl Worker {
             None,
         )
         .step("make a socket pair")?;
-        let (pid, _) = sys::process::clone(0, None, || work_and_exit(&theirs, keep, work))
-            .step("fork a worker")?;
+        let (pid, _) = sys::process::clone(0, None, || {
+            if let Err(failure) = become_worker(&theirs, keep) {
+                send(&theirs, &Report::of(Err::<(), _>(failure)));
+                sys::process::exit(1);
+            }
+            child(&theirs)
+        })
+        .step("fork a worker")?;
         Ok(Worker {
             pid,
             socket: ours,
@@ -119,17 +135,6 @@ impl AsFd for Worker {
     }
 }
 
-fn work_and_exit(
-    socket: &OwnedFd,
-    keep: &[RawFd],
-    work: impl FnOnce(&mut dyn FnMut(Value)) -> Result<Value>,
-) -> ! {
-    let result = become_worker(socket, keep)
-        .and_then(|()| work(&mut |progress| send(socket, &Report::Progress(raw(&progress)))));
-    send(socket, &Report::of(result));
-    sys::process::exit(0)
-}
-
 fn become_worker(socket: &OwnedFd, keep: &[RawFd]) -> Result<()> {
     rustix::process::setpgid(None, None).step("make a process group")?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -148,7 +153,7 @@ fn become_worker(socket: &OwnedFd, keep: &[RawFd]) -> Result<()> {
 }
 
 /// Sends a report; a launcher that is gone ends the worker.
-fn send(socket: &OwnedFd, report: &Report) {
+pub fn send(socket: &OwnedFd, report: &Report) {
     let bytes = protocol::encode(report);
     let mut sent = 0;
     while sent < bytes.len() {

@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 
 use super::Host;
-use super::cgroup::{CgroupPlan, NestedCgroup, kill_all, oom_kills, remove_all};
+use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
 use super::exec::Inside;
@@ -96,6 +96,11 @@ impl Container {
         self.program.take_streams();
     }
 
+    /// Takes the standard streams out: whoever asked has them from now on.
+    pub fn take_streams(&mut self) -> Option<Streams> {
+        self.program.take_streams()
+    }
+
     /// The master of the container's terminal, once; it arrives before the program is executed.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.program.take_terminal()
@@ -170,6 +175,15 @@ impl Container {
         }
     }
 
+    /// Stops every process where it stands, or lets them go on. It takes effect when `is_frozen` says so.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        freeze(&self.remains.cgroups, frozen)
+    }
+
+    pub fn is_frozen(&self) -> Result<bool> {
+        is_frozen(&self.remains.cgroups)
+    }
+
     /// False when processes may be left that only the removal of the cgroups ends.
     pub fn ends_with_pid_1(&self) -> bool {
         self.pid_namespace
@@ -205,13 +219,22 @@ impl Container {
 impl Remains {
     /// Removes everything, going on after failures. It blocks: for a worker, or at the end.
     pub fn remove(&self) -> Vec<Failure> {
-        let mut failures = remove_all(&self.cgroups);
-        failures.extend(
-            self.trees
-                .iter()
-                .filter_map(|tree| crate::fs::remove::remove_path(tree).err()),
-        );
+        let mut failures = self.remove_cgroups();
+        failures.extend(self.remove_trees(&[]));
         failures
+    }
+
+    /// Ends what still runs in them.
+    pub fn remove_cgroups(&self) -> Vec<Failure> {
+        remove_all(&self.cgroups)
+    }
+
+    /// With others beside its own.
+    pub fn remove_trees(&self, others: &[PathBuf]) -> Vec<Failure> {
+        let trees = self.trees.iter().chain(others);
+        trees
+            .filter_map(|tree| crate::fs::remove::remove_path(tree).err())
+            .collect()
     }
 }
 

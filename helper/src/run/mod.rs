@@ -33,10 +33,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Result, Step};
 
-pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups};
-pub use config::{Config, ConsoleSize, IdMapping, RootfsMount, capability_names};
+pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups, update as update_cgroups};
+pub use config::{Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names};
 pub use container::{Container, Remains, id_map};
-pub use exec::{Exec, ExecRequest};
+pub use exec::Exec;
 pub use filters::Filters;
 pub use init::init;
 pub use plan::Plan;

@@ -1,8 +1,8 @@
 //! The other end of the socket: what Node is in production.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -10,12 +10,11 @@ use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
+use super::wire::Wire;
+
 pub struct Helper {
     pub process: Child,
-    socket: Option<UnixStream>,
-    next: u64,
-    events: VecDeque<Value>,
-    answers: Vec<Value>,
+    wire: Option<Wire>,
 }
 
 /// A run from its request to its removal.
@@ -55,68 +54,12 @@ impl Helper {
         }
         Helper {
             process: command.spawn().unwrap(),
-            socket: Some(ours),
-            next: 0,
-            events: VecDeque::new(),
-            answers: Vec::new(),
+            wire: Some(Wire::new(ours)),
         }
     }
 
     pub fn pid(&self) -> u32 {
         self.process.id()
-    }
-
-    /// Sends a request and returns its id.
-    pub fn request(&mut self, op: &str, args: Value) -> u64 {
-        self.next += 1;
-        let mut frame = args;
-        frame["id"] = self.next.into();
-        frame["op"] = op.into();
-        self.send(&frame);
-        self.next
-    }
-
-    pub fn send(&mut self, frame: &Value) {
-        let text = frame.to_string();
-        let mut bytes = (text.len() as u32).to_le_bytes().to_vec();
-        bytes.extend(text.bytes());
-        self.socket.as_mut().unwrap().write_all(&bytes).unwrap();
-    }
-
-    pub fn answer(&mut self, id: u64) -> Value {
-        loop {
-            if let Some(at) = self.answers.iter().position(|answer| answer["id"] == id) {
-                return self.answers.remove(at);
-            }
-            self.receive();
-        }
-    }
-
-    pub fn call(&mut self, op: &str, args: Value) -> Value {
-        let id = self.request(op, args);
-        self.answer(id)
-    }
-
-    pub fn ok(&mut self, op: &str, args: Value) -> Value {
-        let answer = self.call(op, args);
-        assert!(answer.get("ok").is_some(), "{op}: {answer}");
-        answer["ok"].clone()
-    }
-
-    pub fn error(&mut self, op: &str, args: Value) -> Value {
-        let answer = self.call(op, args);
-        assert!(answer.get("error").is_some(), "{op}: {answer}");
-        answer["error"].clone()
-    }
-
-    pub fn event(&mut self, name: &str, container: &str) -> Value {
-        loop {
-            let wanted = |event: &Value| event["event"] == name && event["container"] == container;
-            if let Some(at) = self.events.iter().position(wanted) {
-                return self.events.remove(at).unwrap();
-            }
-            self.receive();
-        }
     }
 
     /// The stream `name` of a container that has been asked for, opened as Node opens it.
@@ -206,30 +149,28 @@ impl Helper {
 
     /// Closes the socket and waits for the launcher to end.
     pub fn close(mut self) -> std::process::ExitStatus {
-        self.socket = None;
+        self.wire = None;
         self.process.wait().unwrap()
     }
+}
 
-    fn receive(&mut self) {
-        let socket = self.socket.as_mut().unwrap();
-        let mut length = [0; 4];
-        socket
-            .read_exact(&mut length)
-            .expect("the helper closed the socket");
-        let mut text = vec![0; u32::from_le_bytes(length) as usize];
-        socket.read_exact(&mut text).unwrap();
-        let frame: Value = serde_json::from_slice(&text).unwrap();
-        if frame.get("event").is_some() {
-            self.events.push_back(frame);
-        } else if frame.get("progress").is_none() {
-            self.answers.push(frame);
-        }
+impl Deref for Helper {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        self.wire.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Helper {
+    fn deref_mut(&mut self) -> &mut Wire {
+        self.wire.as_mut().unwrap()
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.socket = None;
+        self.wire = None;
         let _ = self.process.wait();
     }
 }

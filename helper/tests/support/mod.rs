@@ -4,6 +4,9 @@
 pub mod client;
 pub mod config;
 pub mod host;
+pub mod monitor;
+pub mod wire;
 
 pub use client::Helper;
 pub use config::Bundle;
+pub use wire::Wire;

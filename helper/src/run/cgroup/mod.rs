@@ -3,6 +3,7 @@
 mod device_program;
 mod devices;
 mod directories;
+mod freeze;
 mod kill;
 mod nested;
 mod oom;
@@ -22,6 +23,7 @@ use crate::error::{Failure, Result, Step};
 use crate::sys::bpf::Instruction;
 use devices::Decision;
 
+pub use freeze::{freeze, is_frozen};
 pub use kill::kill_all;
 pub use nested::NestedCgroup;
 pub use oom::oom_kills;
@@ -167,6 +169,27 @@ impl CgroupPlan {
         self.v1
             .iter()
             .try_for_each(|hierarchy| write(&hierarchy.directory, "cgroup.procs", &pid))
+    }
+}
+
+/// Sets limits of cgroups in which a container runs.
+pub fn update(cgroups: &Cgroups, resources: Resources, rootless: bool) -> Result<()> {
+    let plan = CgroupPlan::new(cgroups, resources, rootless)?;
+    let v2 = plan.open_v2()?;
+    match plan.limit(v2.as_ref()) {
+        // A limit may depend on another one that comes after it: memory may never be above memory and swap.
+        Err(failure) if failure.errno == Some(Errno::INVAL.raw_os_error()) => {
+            for Hierarchy {
+                directory, writes, ..
+            } in &plan.v1
+            {
+                for one in writes.iter().rev() {
+                    let _ = apply(directory, std::slice::from_ref(one));
+                }
+            }
+            plan.limit(v2.as_ref())
+        }
+        limited => limited,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The socket to Node: whole frames in, whole frames out, never blocking.
+//! A socket to Node: whole frames in, whole frames out, never blocking.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,6 +11,9 @@ use crate::protocol::{self, FrameReader};
 
 /// Above this many unsent bytes, progress is no longer queued: it is advice, and Node is not reading.
 const CONGESTED: usize = 256 << 10;
+
+/// Bytes to take in at once.
+const RECEIVE: usize = 64 << 10;
 
 pub struct Connection {
     socket: OwnedFd,
@@ -30,13 +33,10 @@ impl Connection {
 
     /// Takes in what has arrived; false when Node is gone.
     pub fn receive(&mut self) -> Result<bool> {
-        let mut buffer = [0; 64 << 10];
-        match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::empty()) {
+        let room = self.reader.room(RECEIVE);
+        match rustix::net::recv(&self.socket, room, RecvFlags::empty()) {
             Ok((0, _)) | Err(Errno::CONNRESET) => Ok(false),
-            Ok((length, _)) => {
-                self.reader.push(&buffer[..length]);
-                Ok(true)
-            }
+            Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::INTR) => Ok(true),
             Err(errno) => Err(errno).step("receive from Node"),
         }
@@ -54,6 +54,16 @@ impl Connection {
 
     pub fn congested(&self) -> bool {
         self.unsent.len() > CONGESTED
+    }
+
+    /// Bytes that the socket has not taken.
+    pub fn unsent(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// Ends the frames: the socket, the bytes received after the last one, and those not yet sent.
+    pub fn into_raw(self) -> (OwnedFd, Vec<u8>, Vec<u8>) {
+        (self.socket, self.reader.into_rest(), self.unsent)
     }
 
     /// Sends as much as the socket takes. False when some is left.

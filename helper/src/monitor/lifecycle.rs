@@ -1,0 +1,604 @@
+//! From `start` to the end of the last run, and what is left of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::clock;
+use super::log::{Log, Source};
+use super::monitor::{Monitor, Token};
+use super::plan::{MonitorPlan, RestartPlan, StopPlan};
+use super::relay::{CONTAINERS, STDERR, STDIN, STDOUT, TERMINAL};
+use super::requests::{Request, Stop};
+use super::restart::{self, Next, Run};
+use super::state::{self, Status};
+use super::timers::Timer;
+use crate::error::{Failure, Result};
+use crate::protocol::{Event, raw};
+use crate::run::{
+    Container, End, Plan, Remains, Resources, Started, Streams, join_cgroup, update_cgroups,
+};
+
+/// One run of the container.
+pub struct Life {
+    key: u64,
+    pub container: Container,
+    began: Instant,
+    /// The program was executed.
+    executed: bool,
+    frozen: bool,
+    /// Since when it has been asked to freeze.
+    freezing: Option<Instant>,
+}
+
+pub struct Waiter {
+    pub request: Request,
+    pub awaited: Awaited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The first start, and any one after a `restart`.
+    Start,
+    /// The end of the present run.
+    End,
+    Frozen,
+}
+
+/// Freezing takes this long at most, in steps that grow up to the longest.
+const FREEZING: Duration = Duration::from_secs(10);
+const FREEZING_STEP: Duration = Duration::from_millis(1);
+
+impl Monitor<'_> {
+    pub fn start(&mut self, request: Request, plan: MonitorPlan) -> Result<()> {
+        if self.plan.is_some() {
+            return Err(Failure::kind("start the container", "protocol").detail("started before"));
+        }
+        plan.config()?;
+        self.state.version = state::last_version(&plan.state);
+        let log = plan.log.clone();
+        let cgroups = plan.cgroups.clone();
+        self.plan = Some(plan);
+        self.waiters.push(Waiter {
+            request,
+            awaited: Awaited::Start,
+        });
+        let opened = cgroups
+            .iter()
+            .try_for_each(|directory| join_cgroup(directory))
+            .and_then(|()| log.map(Log::open).transpose());
+        match opened {
+            Ok(log) => {
+                self.relay.log = log;
+                self.begin_life();
+            }
+            Err(failure) => self.start_failed(raw(&failure)),
+        }
+        Ok(())
+    }
+
+    pub fn running(&self) -> Result<&Life> {
+        let running = self.life.as_ref().filter(|life| life.executed);
+        running.ok_or_else(|| Failure::kind("find the container's program", "not-running"))
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.frozen)
+    }
+
+    pub fn kill(&mut self, request: Request, stop: bool) -> Result<()> {
+        if self.ask_for_end(request, stop)? {
+            self.kill_processes();
+        }
+        Ok(())
+    }
+
+    pub fn stop(&mut self, request: Request, stop: &Stop) -> Result<()> {
+        let plan = self.stop_plan(stop);
+        if self.ask_for_end(request, true)? {
+            self.begin_to_stop(plan);
+        }
+        Ok(())
+    }
+
+    pub fn restart(&mut self, request: Request, stop: &Stop) -> Result<()> {
+        if self.life.is_none() && self.state.status != Status::Restarting {
+            return Err(Failure::kind("restart the container", "not-running"));
+        }
+        let plan = self.stop_plan(stop);
+        self.state.stopped = false;
+        self.waiters.push(Waiter {
+            request,
+            awaited: Awaited::Start,
+        });
+        match self.life {
+            Some(_) => self.begin_to_stop(plan),
+            None => self.timers.set(Timer::Restart, Duration::ZERO),
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to be ended; else the request has had its answer.
+    fn ask_for_end(&mut self, request: Request, stop: bool) -> Result<bool> {
+        if self.plan.is_none() {
+            return Err(Failure::kind("stop the container", "not-running"));
+        }
+        if stop && !self.over {
+            self.state.stopped = true;
+            // Whoever wanted it to start again is refused.
+            self.fail_waiters(Awaited::Start, "cancelled");
+        }
+        if self.life.is_some() {
+            self.await_end(request);
+            return Ok(true);
+        }
+        if stop && self.state.status == Status::Restarting {
+            self.timers.clear(Timer::Restart);
+            self.await_end(request);
+            self.settle(None);
+        } else {
+            self.answer(request, Ok(raw(&self.state)));
+        }
+        Ok(false)
+    }
+
+    fn begin_to_stop(&mut self, plan: StopPlan) {
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        let _ = life.container.signal(plan.signal);
+        if std::mem::take(&mut life.frozen) || life.freezing.take().is_some() {
+            let _ = life.container.freeze(false);
+        }
+        self.fail_waiters(Awaited::Frozen, "cancelled");
+        self.timers.clear(Timer::Freeze);
+        if let Some(patience) = plan.patience() {
+            self.timers.set(Timer::Kill, patience);
+        }
+        if self.state.status != Status::Created {
+            self.state.status = Status::Stopping;
+            self.tell_state();
+        }
+    }
+
+    /// SIGKILL to every process; a frozen one dies of it only when it thaws.
+    pub fn kill_processes(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.container.kill_all();
+            life.freezing = None;
+            if std::mem::take(&mut life.frozen) || self.timers.is_set(Timer::Freeze) {
+                let _ = life.container.freeze(false);
+            }
+        }
+        self.timers.clear(Timer::Freeze);
+        self.fail_waiters(Awaited::Frozen, "cancelled");
+    }
+
+    pub fn pause(&mut self, request: Request) -> Result<()> {
+        self.running()?;
+        if self.state.status != Status::Running {
+            return Err(Failure::kind("pause the container", "not-running"));
+        }
+        let Some(life) = &mut self.life else {
+            return Ok(());
+        };
+        life.container.freeze(true)?;
+        self.waiters.push(Waiter {
+            request,
+            awaited: Awaited::Frozen,
+        });
+        life.freezing = Some(Instant::now());
+        self.look_at_freezer();
+        Ok(())
+    }
+
+    /// The kernel freezes each process where it can stand still; that may take a while.
+    pub fn look_at_freezer(&mut self) {
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        let Some(since) = life.freezing else {
+            return;
+        };
+        match life.container.is_frozen() {
+            Ok(true) => {
+                life.frozen = true;
+                life.freezing = None;
+                self.state.status = Status::Paused;
+                self.tell_state();
+                self.answer_waiters(Awaited::Frozen, &Ok(raw(&json!({}))));
+            }
+            Ok(false) if since.elapsed() < FREEZING => {
+                self.timers
+                    .set(Timer::Freeze, FREEZING_STEP.max(since.elapsed() / 4));
+            }
+            result => {
+                life.freezing = None;
+                let _ = life.container.freeze(false);
+                let late = Failure::kind("pause the container", "busy");
+                let failure = result.err().unwrap_or(late);
+                self.answer_waiters(Awaited::Frozen, &Err(raw(&failure)));
+            }
+        }
+    }
+
+    pub fn resume(&mut self) -> Result<()> {
+        let Some(life) = self.life.as_mut().filter(|life| life.frozen) else {
+            return Err(Failure::kind("resume the container", "not-running"));
+        };
+        life.container.freeze(false)?;
+        life.frozen = false;
+        self.state.status = Status::Running;
+        self.tell_state();
+        Ok(())
+    }
+
+    /// Resources hold for this run and the next ones.
+    pub fn update(
+        &mut self,
+        resources: Option<serde_json::Value>,
+        restart: Option<RestartPlan>,
+    ) -> Result<()> {
+        let Some(plan) = &mut self.plan else {
+            return Err(Failure::kind("update the container", "not-running"));
+        };
+        if let Some(resources) = resources {
+            let mut config: serde_json::Value =
+                serde_json::from_str(plan.config.get()).unwrap_or_default();
+            merge(&mut config["linux"]["resources"], &resources);
+            if self.life.is_some() {
+                let cgroups = plan.config()?.keelson.cgroups;
+                let resources: Resources = serde_json::from_value(resources).map_err(|error| {
+                    Failure::kind("read the resources", "protocol").detail(error.to_string())
+                })?;
+                update_cgroups(&cgroups, resources, self.host.rootless)?;
+            }
+            plan.config = raw(&config);
+        }
+        if let Some(restart) = restart {
+            plan.restart = restart;
+        }
+        Ok(())
+    }
+
+    /// A detached container is given its time to stop, as if it had been asked; but it counts as not asked, so that its
+    /// policy applies when the host is up again.
+    pub fn terminate(&mut self) {
+        self.terminating = true;
+        let plan = self.stop_plan(&Stop::default());
+        match self.life {
+            Some(_) => self.begin_to_stop(plan),
+            None if self.state.status == Status::Restarting => {
+                self.timers.clear(Timer::Restart);
+                self.settle(None);
+            }
+            None => self.over = true,
+        }
+    }
+
+    pub fn start_again(&mut self) {
+        self.begin_life();
+    }
+
+    fn begin_life(&mut self) {
+        if let Err(failure) = self.try_begin() {
+            self.start_failed(raw(&failure));
+        }
+    }
+
+    fn try_begin(&mut self) -> Result<()> {
+        let Some(plan) = &self.plan else {
+            return Ok(());
+        };
+        let config = plan.config()?;
+        let plan = Plan::new(
+            self.container.clone(),
+            config,
+            self.filters,
+            self.host.rootless,
+        )?;
+        let mut container = match Container::start(plan, self.host) {
+            Ok(container) => container,
+            Err(failed) => {
+                let (failure, remains) = *failed;
+                self.remains = remains;
+                return Err(failure);
+            }
+        };
+        let key = self.next_key();
+        let watched = self
+            .poller
+            .add(container.channel(), Token::Channel(key))
+            .and_then(|()| self.poller.add(container.pidfd(), Token::Exit(key)))
+            .and_then(|()| match container.take_streams() {
+                Some(streams) => self.open_streams(streams),
+                None => Ok(()),
+            });
+        if let Err(failure) = watched {
+            self.remains = container.abandon();
+            return Err(failure);
+        }
+        self.life = Some(Life {
+            key,
+            container,
+            began: Instant::now(),
+            executed: false,
+            frozen: false,
+            freezing: None,
+        });
+        Ok(())
+    }
+
+    /// Keeps the far ends; with the near ones open, no end would ever be seen.
+    fn open_streams(&mut self, Streams([stdin, stdout, stderr]): Streams) -> Result<()> {
+        let stdin = stdin.map(|pipe| pipe.write);
+        let [stdout, stderr] = [stdout, stderr].map(|pipe| pipe.map(|pipe| pipe.read));
+        let relay = &mut self.relay;
+        relay.open(&self.poller, STDIN, None, stdin, None)?;
+        relay.open(&self.poller, STDOUT, stdout, None, Some(Source::Stdout))?;
+        relay.open(&self.poller, STDERR, stderr, None, Some(Source::Stderr))
+    }
+
+    pub fn hear_container(&mut self, key: u64) {
+        let Some(life) = self.life.as_mut().filter(|life| life.key == key) else {
+            return;
+        };
+        if !life.container.hear() {
+            self.poller.remove(life.container.channel());
+        }
+        self.open_terminal_of_container();
+        if let Some(life) = &mut self.life {
+            if let Started::Yes { warnings } = life.container.started() {
+                self.started(&warnings);
+            }
+        }
+    }
+
+    fn open_terminal_of_container(&mut self) {
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        if let Some(master) = life.container.take_terminal() {
+            let opened = master.try_clone().is_ok_and(|input| {
+                let (output, input) = (Some(master), Some(input));
+                let source = Some(Source::Stdout);
+                self.relay
+                    .open(&self.poller, TERMINAL, output, input, source)
+                    .is_ok()
+            });
+            if !opened {
+                life.container.kill_all();
+            }
+        }
+    }
+
+    fn started(&mut self, warnings: &RawValue) {
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        life.executed = true;
+        let pid = life.container.pid().as_raw_nonzero().get();
+        let state = &mut self.state;
+        state.pid = pid;
+        state.started_at = Some(clock::now());
+        state.error = None;
+        if state.status != Status::Stopping {
+            state.status = Status::Running;
+        }
+        self.tell_state();
+        let ok = raw(&json!({ "pid": pid, "warnings": warnings }));
+        self.answer_waiters(Awaited::Start, &Ok(ok));
+    }
+
+    /// Pid 1 has ended.
+    pub fn end_life(&mut self, key: u64) {
+        if self.life.as_ref().is_none_or(|life| life.key != key) {
+            return;
+        }
+        self.end_execs();
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        let end = life.container.end();
+        self.open_terminal_of_container();
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        let mut failure = None;
+        if !life.executed {
+            match life.container.started_at_last() {
+                Started::Yes { warnings } => self.started(&warnings),
+                Started::No { failure: why } => failure = Some(why),
+                Started::NotYet => {}
+            }
+        }
+        self.timers.clear(Timer::Kill);
+        self.timers.clear(Timer::Freeze);
+        self.fail_waiters(Awaited::Frozen, "not-running");
+        let Some(life) = self.life.take() else {
+            return;
+        };
+        self.poller.remove(life.container.channel());
+        self.poller.remove(life.container.pidfd());
+        let lasted = life.began.elapsed();
+        let alone = life.container.ends_with_pid_1();
+        self.remains = life.container.into_remains().0;
+        if !alone {
+            // Others may live on, and hold the pipes.
+            self.remains.remove_cgroups();
+        }
+        for stream in CONTAINERS {
+            self.relay.drain(&self.poller, stream);
+        }
+        match failure {
+            Some(failure) => self.start_failed(failure),
+            None => self.ended(&end, lasted),
+        }
+    }
+
+    fn ended(&mut self, End { status, oom_killed }: &End, lasted: Duration) {
+        let state = &mut self.state;
+        state.pid = 0;
+        state.finished_at = Some(clock::now());
+        state.exit_code = status.code;
+        state.signal = status.signal;
+        state.oom_killed = *oom_killed;
+        let failed = status.code != Some(0);
+        self.settle(Some(Run { failed, lasted }));
+    }
+
+    /// The program was not executed.
+    fn start_failed(&mut self, failure: Box<RawValue>) {
+        let first = self.state.started_at.is_none() && self.state.restart_count == 0;
+        self.state.pid = 0;
+        self.state.error = Some(failure.clone());
+        self.answer_waiters(Awaited::Start, &Err(failure));
+        if first {
+            // It is as it was before, but for the reason.
+            self.tell_state();
+            self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
+            self.finish();
+        } else {
+            self.state.finished_at = Some(clock::now());
+            self.settle(Some(Run {
+                failed: true,
+                lasted: Duration::ZERO,
+            }));
+        }
+    }
+
+    /// After a run, or in place of the next one: again, or the end.
+    fn settle(&mut self, run: Option<Run>) {
+        let Some(plan) = &self.plan else {
+            return;
+        };
+        let asked = self
+            .waiters
+            .iter()
+            .any(|waiter| waiter.awaited == Awaited::Start);
+        let free = !self.state.stopped && !self.terminating;
+        let next = match run {
+            Some(run) if free => restart::next(&plan.restart, self.history, run),
+            _ => Next::End,
+        };
+        let after = match next {
+            _ if asked && !self.terminating => Some(Duration::ZERO),
+            Next::Restart { after, history } => {
+                self.history = history;
+                self.state.restart_count = history.restarts;
+                Some(after)
+            }
+            Next::End => None,
+        };
+        self.state.status = match after {
+            Some(_) => Status::Restarting,
+            None => Status::Exited,
+        };
+        self.tell_state();
+        self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
+        match after {
+            Some(after) => {
+                // What was limited and counted is so anew for the next run.
+                self.remains.remove_cgroups();
+                self.timers.set(Timer::Restart, after);
+            }
+            None => self.finish(),
+        }
+    }
+
+    /// The container has ended for good: tells so, removes what the plan names, and lets the connections go.
+    fn finish(&mut self) {
+        for stream in CONTAINERS {
+            self.relay.finish(&self.poller, stream);
+        }
+        self.fail_waiters(Awaited::Start, "cancelled");
+        self.flush();
+        let mut errors = self.remains.remove_cgroups();
+        if let Some(plan) = self.plan.as_ref().filter(|plan| plan.remove.at_exit) {
+            errors.extend(self.remains.remove_trees(&plan.remove.trees));
+        }
+        self.remains = Remains::default();
+        if let Some(journal) = self.plan.as_ref().and_then(|plan| plan.journal.as_ref()) {
+            journal.tell_removed(&self.container);
+        }
+        let container = self.container.clone();
+        self.tell_watchers(Event::Removed {
+            container: &container,
+            errors: &raw(&errors),
+        });
+        // From here on the next monitor may come.
+        if let Some(door) = self.door.take() {
+            self.poller.remove(&door);
+        }
+        self.over = true;
+    }
+
+    /// The lifeline has ended: so does the container, with everything it has left.
+    pub fn perish(&mut self) {
+        self.kill_processes();
+        self.end_execs();
+        if let Some(life) = self.life.take() {
+            self.remains = life.container.abandon();
+        }
+        self.remains.remove_cgroups();
+        if let Some(plan) = &self.plan {
+            self.remains.remove_trees(&plan.remove.trees);
+            if let Some(journal) = &plan.journal {
+                journal.tell_removed(&self.container);
+            }
+        }
+        // With the socket and the lock, where these are still there.
+        self.door = None;
+    }
+
+    /// A transition: kept, told to the journal and to all who watch.
+    pub fn tell_state(&mut self) {
+        self.state.version += 1;
+        self.state.log = self.relay.log.as_ref().and_then(|log| log.lost.clone());
+        let state = raw(&self.state);
+        if let Some(plan) = &self.plan {
+            // Without room on the disk the container goes on; the next transition is written as a whole again.
+            let _ = state::write(&plan.state, &state);
+            if let Some(journal) = &plan.journal {
+                journal.tell_state(&self.container, self.told.as_deref(), &state);
+            }
+        }
+        let container = self.container.clone();
+        self.tell_watchers(Event::State {
+            container: &container,
+            state: &state,
+        });
+        self.told = Some(state);
+    }
+
+    fn answer_waiters(&mut self, awaited: Awaited, result: &Result<Box<RawValue>, Box<RawValue>>) {
+        let (done, rest) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter: &Waiter| waiter.awaited == awaited);
+        self.waiters = rest;
+        for Waiter { request, .. } in done {
+            self.answer(request, result.clone());
+        }
+    }
+
+    fn fail_waiters(&mut self, awaited: Awaited, kind: &'static str) {
+        let failure = Failure::kind("wait for the container", kind);
+        self.answer_waiters(awaited, &Err(raw(&failure)));
+    }
+}
+
+/// Objects member by member; everything else is replaced.
+fn merge(old: &mut serde_json::Value, new: &serde_json::Value) {
+    match (old, new) {
+        (serde_json::Value::Object(old), serde_json::Value::Object(new)) => {
+            for (name, value) in new {
+                merge(
+                    old.entry(name.clone()).or_insert(serde_json::Value::Null),
+                    value,
+                );
+            }
+        }
+        (old, new) => *old = new.clone(),
+    }
+}
