@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { EventEmitter } from 'eventemitter3'
 import { Containers } from './container/containers.ts'
 import type { ContainersContext } from './container/containers-context.ts'
 import { ContainerPlaces } from './container/places.ts'
@@ -16,7 +15,8 @@ import { UserDatabases } from './container/user-lookup.ts'
 import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
 import { engineInfo, type EngineInfo } from './engine-info.ts'
 import { keelsonError } from './errors.ts'
-import type { EngineEvents } from './events.ts'
+import { EventHub } from './event-hub.ts'
+import { readEvents, type EngineEvent, type EngineEvents, type EventsOptions } from './events.ts'
 import { Images } from './image/images.ts'
 import { Image } from './image/image.ts'
 import { RegistryClient } from './registry/client.ts'
@@ -43,7 +43,8 @@ interface Parts {
   root: string
   runRoot: string
   close: AbortController
-  events: EventEmitter<EngineEvents>
+  events: EventHub
+  journal: Journal
   /** Newest last. */
   closing: AsyncDisposable[]
 }
@@ -81,7 +82,6 @@ export class Engine implements AsyncDisposable {
     const host = await readHostFacts()
     await makeDirectories(root, runRoot)
     const close = new AbortController()
-    const events = new EventEmitter<EngineEvents>()
     const closing: AsyncDisposable[] = []
     const own = <T extends AsyncDisposable>(part: T): T => {
       closing.push(part)
@@ -107,6 +107,14 @@ export class Engine implements AsyncDisposable {
       )
       const store = await ContentStore.open(root, launcher)
       const registry = own(new RegistryClient({ registries: resolved.registries }))
+      const places = new ContainerPlaces(root, runRoot)
+      const journal = own(new Journal(places.journal))
+      const events = new EventHub({
+        journal,
+        engine,
+        closing: close.signal,
+        onLost: (error) => resolved.onWarning({ code: 'events-lost', message: String(error) }),
+      })
       const context: RunContext = {
         launcher,
         snapshotter,
@@ -118,7 +126,7 @@ export class Engine implements AsyncDisposable {
         directory: directory.path,
         warn: (code, message) => resolved.onWarning({ code, message }),
         closing: close.signal,
-        events,
+        emit: (type, event) => events.emit(type, event),
         removing: new Set(),
         running: new Map(),
       }
@@ -133,8 +141,6 @@ export class Engine implements AsyncDisposable {
           ...(await containers.images()),
         ],
       })
-      const places = new ContainerPlaces(root, runRoot)
-      const journal = own(new Journal(places.journal))
       const containersContext: ContainersContext = {
         run: context,
         images,
@@ -157,6 +163,7 @@ export class Engine implements AsyncDisposable {
         runRoot,
         close,
         events,
+        journal,
         closing,
       })
     } catch (error) {
@@ -215,7 +222,32 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Hears what happens in this engine.
+   * What happens in all engines on this `runRoot`, in every program, in the order it happened; what happened before, with `since`, too.
+   * It begins with this call, not with the first step of the iteration, and ends with the engine.
+   *
+   * @throws `KEELSON_INVALID_OPTION`; the iteration `KEELSON_EVENTS_LOST` when events were removed before they were read, which takes some
+   *   megabytes of them
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const filters = { type: ['container.start', 'container.exit'] }
+   * for await (const event of engine.events({ since: '1h', until: new Date(), filters })) {
+   *   console.log(event.time, event.type, event.name)
+   * }
+   * ```
+   */
+  events(options: EventsOptions = {}): AsyncIterableIterator<EngineEvent> {
+    this.#mustBeOpen()
+    const { journal, context } = this.#parts
+    journal.flush()
+    return readEvents(journal.directory, options, context.closing)
+  }
+
+  /**
+   * Hears what happens in all engines on this `runRoot`: the same as {@link Engine.events}. Listening does not keep the program running.
    *
    * @example
    * ```ts

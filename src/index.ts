@@ -14,8 +14,8 @@ export {
 } from './errors.ts'
 export { ERRORS } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
-export type { EngineEvents } from './events.ts'
-export type { ContainerEvents } from './container/events.ts'
+export type { EngineEvent, EngineEvents, EventFilters, EventsOptions } from './events.ts'
+export type { AboutContainer, ContainerEvents } from './container/events.ts'
 export type { ContainerOptions, Device, RunOptions, Ulimit } from './container/options.ts'
 export { Container } from './container/container.ts'
 export type { RemoveOptions, SignalOption, StopOptions } from './container/container.ts'
@@ -26,7 +26,8 @@ export type {
   LogOptions,
   RestartPolicy,
 } from './container/create-options.ts'
-export type { ContainerExit, WaitCondition } from './container/exit.ts'
+export type { ContainerExit } from './container/monitor-state.ts'
+export type { WaitCondition } from './container/wait-condition.ts'
 export type { ContainerFilters } from './container/filters.ts'
 export type { ContainerHealth, ContainerInspect, ContainerState } from './container/inspect.ts'
 export type { UpdateOptions } from './container/update.ts'

@@ -2,7 +2,8 @@ import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
 import type { ContainerCore } from './core.ts'
-import { waitFor, type ContainerExit, type WaitCondition } from './exit.ts'
+import type { ContainerExit } from './monitor-state.ts'
+import { waitFor, type WaitCondition } from './wait-condition.ts'
 import {
   containerState,
   inspectContainer,

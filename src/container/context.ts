@@ -1,4 +1,3 @@
-import type { EventEmitter } from 'eventemitter3'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
@@ -22,7 +21,8 @@ export interface RunContext {
   /** Directory of this engine's containers, on tmpfs. */
   directory: string
   warn(code: string, message: string): void
-  events: EventEmitter<ContainerEvents>
+  /** Tells this program and, by the journal, all others what happened to a run. */
+  emit<Type extends keyof ContainerEvents>(type: Type, event: ContainerEvents[Type][0]): void
   /** Fires when the engine closes: everything that runs is killed then. */
   closing: AbortSignal
   /** What is still being removed; the engine waits for it when it closes. */

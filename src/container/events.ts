@@ -1,19 +1,45 @@
 import type { Digest } from '../oci/digest.ts'
+import type { ContainerExit } from './monitor-state.ts'
+
+/** What every event of a container tells of it. */
+export interface AboutContainer {
+  /** Its id. */
+  container: string
+  /** Absent for what `engine.run` runs, which has none. */
+  name?: string
+  /** The image as it was asked for; its digest for what `engine.run` runs. */
+  image: string
+  digest: Digest
+  labels: Record<string, string>
+}
 
 /** What happens to containers, by name, with what is told of it. */
 export interface ContainerEvents {
-  /** A container's program is running. */
-  'container.start': [event: { container: string; image: Digest; pid: number }]
-  /** It has ended. */
+  'container.create': [event: AboutContainer]
+  /** Its program is running: for the first time, again, or after a restart. */
+  'container.start': [event: AboutContainer & { pid: number }]
+  /** Its program has ended (Docker's `die`). */
   'container.exit': [
-    event: {
-      container: string
-      image: Digest
-      exitCode: number | null
-      signal: string | null
-      oomKilled: boolean
-    },
+    event: AboutContainer &
+      ContainerExit & {
+        /** Its restart policy will start it again. */
+        restarting: boolean
+      },
   ]
-  /** Nothing is left of it. */
-  'container.remove': [event: { container: string; image: Digest }]
+  /** The kernel killed a process of it because of its memory limit. */
+  'container.oom': [event: AboutContainer]
+  /** It was stopped by hand. */
+  'container.stop': [event: AboutContainer]
+  /** It was sent a signal by hand. */
+  'container.kill': [event: AboutContainer & { signal: string }]
+  /** It was restarted by hand. */
+  'container.restart': [event: AboutContainer]
+  'container.pause': [event: AboutContainer]
+  'container.unpause': [event: AboutContainer]
+  'container.rename': [event: AboutContainer & { oldName: string }]
+  'container.update': [event: AboutContainer]
+  /** What its health check says has changed. */
+  'container.health': [event: AboutContainer & { health: 'starting' | 'healthy' | 'unhealthy' }]
+  /** It is no more. */
+  'container.remove': [event: AboutContainer]
 }

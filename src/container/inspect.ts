@@ -1,7 +1,7 @@
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
 import { commandLine } from './command.ts'
-import { exitOf, type ContainerExit } from './exit.ts'
+import { exitOf, type ContainerExit } from './monitor-state.ts'
 import { hostnameOf } from './config.ts'
 import type { NormalizedCreate } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'

@@ -1,6 +1,18 @@
 /** What a monitor wrote down of its container, read when the monitor itself cannot be asked. */
 import type { MonitorState } from '../runtime/monitor-protocol.ts'
 import { readRecord } from '../store/records.ts'
+import { signalName } from '../util/signals.ts'
+import { isActive } from './state.ts'
+
+/** How a container's program ended. */
+export interface ContainerExit {
+  /** `null` when a signal ended it, and when it never ran. */
+  exitCode: number | null
+  /** Name of the signal that ended it: `SIGKILL`. */
+  signal: string | null
+  /** The kernel killed a process of the container because of its memory limit. */
+  oomKilled: boolean
+}
 
 const STATUSES: readonly string[] = [
   'created',
@@ -36,6 +48,19 @@ export function decodeState(text: string): MonitorState | undefined {
     }
   } catch {
     return undefined
+  }
+}
+
+/** Of a state; all `null` for one that has not ended. */
+export function exitOf(state: MonitorState | undefined): ContainerExit {
+  const runs = state !== undefined && isActive(state.status) && state.status !== 'restarting'
+  if (state === undefined || runs) {
+    return { exitCode: null, signal: null, oomKilled: state?.oomKilled ?? false }
+  }
+  return {
+    exitCode: state.exitCode,
+    signal: state.signal === null ? null : signalName(state.signal),
+    oomKilled: state.oomKilled,
   }
 }
 

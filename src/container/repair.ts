@@ -80,16 +80,10 @@ export function startsAgain(
   { options }: Pick<ContainerRecord, 'options'>,
   last: { wasActive: boolean; stopped: boolean },
 ): boolean {
-  switch (options.restart.policy) {
-    case 'always':
-      return true
-    case 'unless-stopped':
-      return !last.stopped
-    case 'on-failure':
-      return last.wasActive && !last.stopped
-    default:
-      return false
-  }
+  const { policy } = options.restart
+  if (policy === 'always') return true
+  if (policy === 'unless-stopped') return !last.stopped
+  return policy === 'on-failure' && last.wasActive && !last.stopped
 }
 
 /** The lifeline has ended its monitor, or is about to: then the monitor removes it itself. */

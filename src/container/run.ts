@@ -151,7 +151,7 @@ async function execute(
 ): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
   const { id, options } = run
   const { launcher } = context
-  const about = { container: id, image }
+  const about = { container: id, image, digest: image, labels: {} }
   let ending: Ending | undefined
   const end = (why: Ending) => {
     if (ending !== undefined) return
@@ -175,11 +175,11 @@ async function execute(
         break
       case 'exit':
         exited.resolve(event)
-        context.events.emit('container.exit', { ...about, ...howItEnded(event) })
+        context.emit('container.exit', { ...about, ...howItEnded(event), restarting: false })
         break
       case 'removed':
         forget()
-        context.events.emit('container.remove', about)
+        context.emit('container.remove', about)
         for (const failure of event.errors) {
           context.warn(
             'container-left-behind',
@@ -203,7 +203,7 @@ async function execute(
         forget()
         throw startError(error, ending, run, config)
       })
-    context.events.emit('container.start', { ...about, pid })
+    context.emit('container.start', { ...about, pid })
     for (const warning of warnings) context.warn('container-start', warning)
     const event = await Promise.race([exited.promise, launcher.ended])
     await Promise.all(streams)

@@ -72,3 +72,41 @@ describe('created containers', () => {
     expect(await test.engine.containers.list({ all: true })).toEqual([])
   })
 })
+
+describe('events', () => {
+  it('are heard while they happen and read again later, with filters', async () => {
+    const { engine } = test
+    const live = engine.events({ filters: { label: 'events=yes' } })
+    const heard = new Promise((resolve) => engine.on('container.rename', resolve))
+    const container = await create({ name: 'eventful', labels: { events: 'yes' } })
+    await create({ name: 'other' }).then((other) => other.remove())
+    await container.rename('eventual')
+    await container.remove()
+    const types: string[] = []
+    for await (const event of live) {
+      types.push(event.type)
+      if (event.type === 'container.remove') break
+    }
+    expect(types).toEqual(['container.create', 'container.rename', 'container.remove'])
+    expect(await heard).toMatchObject({ name: 'eventual', oldName: 'eventful' })
+    const again: string[] = []
+    const filters = { container: container.id, type: 'container.create' }
+    for await (const event of engine.events({ since: '1m', until: new Date(), filters })) {
+      again.push(`${event.type} ${event.name}`)
+    }
+    expect(again).toEqual(['container.create eventful'])
+  })
+
+  it('tell of what engine.run runs', async () => {
+    const { engine, image } = test
+    const live = engine.events()
+    await engine.run(image, ['true'])
+    const seen: object[] = []
+    for await (const event of live) if (seen.push(event) === 3) break
+    expect(seen).toMatchObject([
+      { type: 'container.start', image: image.digest },
+      { type: 'container.exit', exitCode: 0 },
+      { type: 'container.remove' },
+    ])
+  })
+})

@@ -1,18 +1,9 @@
 import { keelsonError } from '../errors.ts'
 import type { MonitorState } from '../runtime/monitor-protocol.ts'
-import { signalName } from '../util/signals.ts'
 import type { ContainerCore } from './core.ts'
+import { exitOf, type ContainerExit } from './monitor-state.ts'
+import { oneOf } from './normalize/values.ts'
 import { isActive } from './state.ts'
-
-/** How a container's program ended. */
-export interface ContainerExit {
-  /** `null` when a signal ended it, and when it never ran. */
-  exitCode: number | null
-  /** Name of the signal that ended it: `SIGKILL`. */
-  signal: string | null
-  /** The kernel killed a process of the container because of its memory limit. */
-  oomKilled: boolean
-}
 
 /**
  * What to wait for. `not-running`: until it has no program; at once when it has none. `next-exit`: until its program, this or the next, has
@@ -28,42 +19,33 @@ export async function waitFor(
   const what = `Waiting for ${core.record.name}`
   let last = await core.state()
   const before = last?.finishedAt
+  oneOf('condition', condition, ['not-running', 'next-exit', 'removed', 'healthy'])
   if (condition === 'healthy') mustHaveCheck(core, last)
+  const over: Record<
+    WaitCondition,
+    (state: MonitorState | undefined, removed: boolean) => boolean
+  > = {
+    removed: (_, removed) => removed,
+    'not-running': (state, removed) => removed || state === undefined || !isActive(state.status),
+    'next-exit': (state, removed) => {
+      if (state?.finishedAt !== undefined && state.finishedAt !== before) return true
+      if (removed) throw core.gone()
+      return false
+    },
+    healthy: (state, removed) => {
+      if (state?.health?.status === 'healthy') return true
+      if (removed) throw core.gone()
+      if (state !== undefined && !isActive(state.status)) throw ended(core, state)
+      return false
+    },
+  }
   return await core.until(
     (state, removed) => {
       last = state ?? last
-      switch (condition) {
-        case 'removed':
-          return removed ? exitOf(last) : undefined
-        case 'not-running':
-          return removed || state === undefined || !isActive(state.status)
-            ? exitOf(last)
-            : undefined
-        case 'next-exit':
-          if (state?.finishedAt !== undefined && state.finishedAt !== before) return exitOf(state)
-          if (removed) throw core.gone()
-          return undefined
-        default:
-          if (state?.health?.status === 'healthy') return exitOf(state)
-          if (removed) throw core.gone()
-          if (state !== undefined && !isActive(state.status)) throw ended(core, state)
-          return undefined
-      }
+      return over[condition](state, removed) ? exitOf(last) : undefined
     },
     { signal, what },
   )
-}
-
-/** Of a state; all `null` for one that has not ended. */
-export function exitOf(state: MonitorState | undefined): ContainerExit {
-  if (state === undefined || isActive(state.status)) {
-    return { exitCode: null, signal: null, oomKilled: state?.oomKilled ?? false }
-  }
-  return {
-    exitCode: state.exitCode,
-    signal: state.signal === null ? null : signalName(state.signal),
-    oomKilled: state.oomKilled,
-  }
 }
 
 function mustHaveCheck(core: ContainerCore, state: MonitorState | undefined): void {
