@@ -22,6 +22,8 @@ export interface OciConfig {
 
 export interface OciProcess {
   terminal: boolean
+  /** In characters. */
+  consoleSize?: { width: number; height: number }
   user: { uid: number; gid: number; additionalGids: number[] }
   args: string[]
   env: string[]

@@ -28,9 +28,9 @@ export class Output {
   }
 
   /** Reads `source` to its end. @param onOverflow called once, when there is more than may be collected */
-  async drain(source: Readable, onOverflow: () => void): Promise<void> {
+  async drain(source: AsyncIterable<Buffer>, onOverflow: () => void): Promise<void> {
     try {
-      for await (const chunk of source as AsyncIterable<Buffer>) {
+      for await (const chunk of source) {
         if (this.#collect) this.#keep(chunk, onOverflow)
         if (this.#stream?.write(chunk) === false) await drained(this.#stream)
       }

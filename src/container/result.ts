@@ -33,7 +33,9 @@ export function runResult(
   return { ...howItEnded(exit), ...rest }
 }
 
-export function howItEnded(exit: ExitEvent): Pick<RunResult, 'exitCode' | 'signal' | 'oomKilled'> {
+export function howItEnded(
+  exit: Pick<ExitEvent, 'code' | 'signal' | 'oomKilled'>,
+): Pick<RunResult, 'exitCode' | 'signal' | 'oomKilled'> {
   return {
     exitCode: exit.code,
     signal: exit.signal === null ? null : (SIGNALS.get(exit.signal) ?? `SIG${exit.signal}`),
