@@ -1,20 +1,30 @@
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
+import { Attachment, type AttachOptions } from './attach/attach.ts'
 import type { ContainerCore } from './core.ts'
 import type { ContainerExit } from './monitor-state.ts'
 import { waitFor, type WaitCondition } from './wait-condition.ts'
+import { execIn, type ExecTarget } from './exec/exec.ts'
+import type { ExecOptions, SpawnOptions } from './exec/options.ts'
+import { ExecProcess } from './exec/process.ts'
+import { execTarget } from './exec/target.ts'
 import {
   containerState,
   inspectContainer,
   type ContainerInspect,
   type ContainerState,
 } from './inspect.ts'
+import type { LogEntry } from './logs/entry.ts'
+import { readLogs } from './logs/logs.ts'
+import type { LogsOptions } from './logs/options.ts'
+import { logSource } from './logs/source.ts'
 import { parseStopTimeout } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { aboutContainer } from './plan.ts'
 import { removeContainer } from './remove.ts'
 import { renameContainer } from './rename.ts'
+import type { RunningProcess } from './run.ts'
 import { configOf, startContainer } from './start.ts'
 import { isActive } from './state.ts'
 import { updateContainer, type UpdateOptions } from './update.ts'
@@ -212,6 +222,71 @@ export class Container implements AsyncDisposable {
   }
 
   /**
+   * Executes a program in it and waits for its end. Streams, time-out, abort and failure are as those of `engine.run()`: it rejects unless
+   * the program ends with 0, with an error of the result's shape.
+   *
+   * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_COMMAND_NOT_FOUND`, `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_USER_NOT_FOUND`,
+   *   `KEELSON_EXIT_NONZERO`, `KEELSON_KILLED`, `KEELSON_OUT_OF_MEMORY`, `KEELSON_TIMEOUT`, `KEELSON_ABORTED`, `KEELSON_MAX_OUTPUT`
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('database')
+   * const { stdout } = await container.exec(['psql', '-c', 'select 1'], { user: 'postgres' })
+   * ```
+   */
+  exec(command: string | readonly string[], options: ExecOptions = {}): RunningProcess {
+    return execIn(this.#execTarget(), command, options)
+  }
+
+  /**
+   * Executes a program in it and returns when it runs: a handle like a `ChildProcess`. With `tty`, on a terminal of its own.
+   *
+   * @throws as {@link Container.exec} does before the program runs
+   */
+  async spawn(
+    command: string | readonly string[],
+    options: SpawnOptions = {},
+  ): Promise<ExecProcess> {
+    return await ExecProcess.start(this.#execTarget(), command, options)
+  }
+
+  /**
+   * Connects to the standard streams of its program. Before `start()` nothing that it writes is missed; any number may attach.
+   *
+   * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
+   */
+  async attach(options: AttachOptions = {}): Promise<Attachment> {
+    const status = await this.#core.mustAllow('attach')
+    const monitor = isActive(status)
+      ? await this.#core.monitor('attach')
+      : await this.#core.launch()
+    const { tty, openStdin } = this.#core.record.options
+    return await Attachment.open({ monitor, tty, stdin: openStdin }, options)
+  }
+
+  /**
+   * What its program has written, line by line, oldest first; with `follow`, until it has ended for good. Lines are kept over restarts of
+   * the program, and of this one for a detached container.
+   *
+   * @throws `KEELSON_INVALID_OPTION`, also for a container without a log; while reading `KEELSON_ABORTED`, `KEELSON_IO`
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * for await (const { stream, time, text } of container.logs({ follow: true, tail: 10 })) {
+   *   console.log(time.toISOString(), stream, text)
+   * }
+   * ```
+   */
+  logs(options: LogsOptions = {}): AsyncGenerator<LogEntry> {
+    return readLogs(logSource(this.#core), options)
+  }
+
+  /**
    * Waits, by default until it has no program.
    *
    * @returns how the program ended
@@ -235,6 +310,10 @@ export class Container implements AsyncDisposable {
   /** Kills and removes it. For a gentle end call {@link Container.stop} before. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.remove({ force: true, volumes: true })
+  }
+
+  #execTarget(): ExecTarget {
+    return execTarget(this.#core, async () => (this.#config ??= await configOf(this.#core)))
   }
 
   #tell(type: string, more: object = {}): void {

@@ -65,6 +65,19 @@ export function startFailure(error: unknown, context: StartContext): unknown {
         'The memory limit is too small for the program to start.',
         { ...init, hint: 'Give more memory.' },
       )
+    case 'not-running':
+    case 'paused':
+      return keelsonError(
+        'KEELSON_CONTAINER_STATE',
+        failure.kind === 'paused' ? 'The container is paused.' : 'The container does not run.',
+        { ...init, hint: failure.kind === 'paused' ? 'Unpause it first.' : 'Start it first.' },
+      )
+    case 'terminal-unavailable':
+      return keelsonError(
+        'KEELSON_START_FAILED',
+        `The container cannot give its program a terminal (${sentence(failure)}).`,
+        { ...init, hint: 'It needs a devpts file system of its own at /dev/pts.' },
+      )
     case 'cancelled':
     case 'killed':
       return keelsonError('KEELSON_ABORTED', 'The container was killed while it started.', init)

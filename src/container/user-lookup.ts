@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Helper } from '../runtime/protocol.ts'
+import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { UserDatabase } from './user.ts'
 
@@ -23,16 +23,22 @@ export class UserDatabases {
     if (top === undefined) return { passwd: '', group: '' }
     const kept = this.#kept.get(top)
     if (kept !== undefined) return kept
-    const { files } = await this.#helper.request('fs.read', {
-      rootfs: this.#snapshotter.view(chain),
-      paths: ['/etc/passwd', '/etc/group'],
-      limit: LIMIT,
-    })
-    const [passwd = '', group = ''] = files.map((file) =>
-      'data' in file ? Buffer.from(file.data, 'base64').toString('utf8') : '',
-    )
+    const read = await readUsers(this.#helper, this.#snapshotter.view(chain))
     if (this.#kept.size >= KEPT) this.#kept.clear()
-    this.#kept.set(top, { passwd, group })
-    return { passwd, group }
+    this.#kept.set(top, read)
+    return read
   }
+}
+
+/** Those of a root file system, read inside it by the helper. */
+export async function readUsers(helper: Helper, rootfs: RootfsMount[]): Promise<UserDatabase> {
+  const { files } = await helper.request('fs.read', {
+    rootfs,
+    paths: ['/etc/passwd', '/etc/group'],
+    limit: LIMIT,
+  })
+  const [passwd = '', group = ''] = files.map((file) =>
+    'data' in file ? Buffer.from(file.data, 'base64').toString('utf8') : '',
+  )
+  return { passwd, group }
 }

@@ -16,6 +16,7 @@ export interface AttachOptions {
 
 /** What of a container attaching takes. */
 export interface AttachTarget {
+  /** Also of a container that is still to be started: nothing is missed then. */
   monitor: MonitorClient
   tty: boolean
   /** Whether its standard input is kept open. */
@@ -56,11 +57,7 @@ export class Attachment implements AsyncDisposable {
         await new Promise((resolve) => output.once('end', resolve).once('close', resolve))
       }),
     ).then(() => this.#detached)
-    void this.closed.then(() => {
-      for (const socket of this.#sockets) {
-        if (socket === sockets.stdin || socket === terminal) socket.destroySoon()
-      }
-    })
+    void this.#closeInput(sockets.stdin ?? terminal)
   }
 
   /** @throws `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`, `KEELSON_HELPER_FAILED` */
@@ -82,7 +79,7 @@ export class Attachment implements AsyncDisposable {
     const attachment = new Attachment(target, sockets, target.tty ? keys : undefined)
     const abort = () => attachment.detach()
     signal?.addEventListener('abort', abort, { once: true })
-    void attachment.closed.then(() => signal?.removeEventListener('abort', abort))
+    void attachment.closed.finally(() => signal?.removeEventListener('abort', abort))
     return attachment
   }
 
@@ -99,6 +96,12 @@ export class Attachment implements AsyncDisposable {
   detach(): void {
     this.#detached = true
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Nobody reads any more what would still be written. */
+  async #closeInput(input: Socket | undefined): Promise<void> {
+    await this.closed
+    input?.destroySoon()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

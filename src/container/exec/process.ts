@@ -67,12 +67,12 @@ export class ExecProcess implements AsyncDisposable {
     const monitor = await target.monitor()
     const words = typeof command === 'string' ? [command] : command
     const plan = await target.plan(words, { ...process, tty })
-    let abort = () => {}
+    let abort: (() => void) | undefined
     try {
       const started = await startExec(monitor, plan, stdin ? 'pipe' : 'null', (id) => {
         abort = () => void killExec(monitor, id)
         if (signal?.aborted) abort()
-        signal?.addEventListener('abort', abort, { once: true })
+        else signal?.addEventListener('abort', abort, { once: true })
       })
       for (const warning of started.warnings) target.warn('exec-start', warning)
       return new ExecProcess(monitor, started, signal)
@@ -80,7 +80,7 @@ export class ExecProcess implements AsyncDisposable {
       throwIfAborted(signal, 'the execution')
       throw error
     } finally {
-      signal?.removeEventListener('abort', abort)
+      if (abort !== undefined) signal?.removeEventListener('abort', abort)
     }
   }
 

@@ -28,7 +28,8 @@ export function parseLine(line: Buffer): Piece | undefined {
   if (stream !== 'stdout' && stream !== 'stderr') return undefined
   if (mark !== 'F' && mark !== 'P') return undefined
   const timestamp = line.toString('latin1', 0, timeEnd)
-  if (Number.isNaN(Date.parse(timestamp))) return undefined
+  // A date alone would be one for JavaScript too.
+  if (timestamp[10] !== 'T' || Number.isNaN(Date.parse(timestamp))) return undefined
   return { stream, timestamp, mark, content: line.subarray(streamEnd + 3) }
 }
 
