@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream'
+import type { Image } from '../image/image.ts'
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
@@ -20,6 +22,12 @@ import { readLogs } from './logs/logs.ts'
 import type { LogsOptions } from './logs/options.ts'
 import { logSource } from './logs/source.ts'
 import { parseStopTimeout } from './normalize-create.ts'
+import { containerAccess } from './files/access.ts'
+import { commitContainer, type CommitOptions } from './files/commit.ts'
+import { copyIn, type CopyInOptions, type CopySource } from './files/copy-in.ts'
+import { copyOut, copyToHost, exportRoot, type CopyOutOptions } from './files/copy-out.ts'
+import { diffContainer, type FileChange } from './files/diff.ts'
+import { ContainerFiles } from './files/files.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { aboutContainer } from './plan.ts'
 import { removeContainer } from './remove.ts'
@@ -305,6 +313,85 @@ export class Container implements AsyncDisposable {
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
     await this.#core.turn.run(() => removeContainer(this.#core, { force: options.force ?? false }))
+  }
+
+  /**
+   * Its files: `readFile`, `writeFile`, `readdir`, `stat`, `mkdir`, `rm`, whether it runs or not.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * await using web = await engine.containers.create({ image: 'docker.io/library/nginx:1.29' })
+   * await web.files.writeFile('/usr/share/nginx/html/index.html', 'hello')
+   * await web.start()
+   * console.log(await web.files.readFile('/etc/os-release', 'utf8'))
+   * ```
+   */
+  get files(): ContainerFiles {
+    return new ContainerFiles(containerAccess(this.#core))
+  }
+
+  /**
+   * Copies into it: a file or directory of this host, a tar archive, or an object of names and contents. See {@link CopySource}.
+   *
+   * Into a directory that is there; else a file or directory of the host becomes `path`. A host path that ends in `/.` means what is in
+   * the directory. Archives and objects are unpacked into the directory `path`, which is made when it is missing. What is there is
+   * replaced; directories are merged. On failure or abort what had been copied by then stays.
+   *
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_FILE_NOT_FOUND`, `KEELSON_NOT_A_DIRECTORY`, `KEELSON_FILE_EXISTS` (a mount is in the way),
+   *   `KEELSON_ARCHIVE_INVALID`, `KEELSON_PERMISSION`, `KEELSON_NO_SPACE`, `KEELSON_IO`, `KEELSON_ABORTED`
+   */
+  async copyIn(source: CopySource, path: string, options: CopyInOptions = {}): Promise<void> {
+    await copyIn(containerAccess(this.#core), source, path, options)
+  }
+
+  /**
+   * Copies out of it: a file or directory as a tar archive, or, with `to`, into that path of this host. A path that ends in `/.` means what
+   * is in the directory.
+   *
+   * On the host nothing is ever written outside of the directory that is copied into, whatever the container does meanwhile; what comes to
+   * lie there is the caller's, without set-id bits, capabilities and devices.
+   *
+   * @throws (or fails the stream with) `KEELSON_FILE_NOT_FOUND`, `KEELSON_NOT_A_FILE`, `KEELSON_NOT_A_DIRECTORY`, `KEELSON_PERMISSION`,
+   *   `KEELSON_IO`, `KEELSON_ABORTED`
+   */
+  copyOut(path: string, options?: CopyOutOptions): Readable
+  copyOut(path: string, to: string, options?: CopyOutOptions): Promise<void>
+  copyOut(
+    path: string,
+    to: string | CopyOutOptions = {},
+    options: CopyOutOptions = {},
+  ): Readable | Promise<void> {
+    const access = containerAccess(this.#core)
+    return typeof to === 'string'
+      ? copyToHost(access, path, to, options)
+      : copyOut(access, path, to)
+  }
+
+  /**
+   * What it changed in its root file system since it was made, a directory before what is in it. What is mounted in it does not count.
+   *
+   * @throws `KEELSON_IO`, `KEELSON_ABORTED`
+   */
+  async diff(options: SignalOption = {}): Promise<FileChange[]> {
+    return await diffContainer(containerAccess(this.#core), options)
+  }
+
+  /** Its whole root file system as a tar archive, without what is mounted in it. `engine.images.import` makes an image of it. */
+  export(options: SignalOption = {}): Readable {
+    return exportRoot(containerAccess(this.#core), options)
+  }
+
+  /**
+   * Makes an image of it: the one that it was made from, and what it changed as one layer more; its configuration is the image's with its
+   * own options and `changes`. It is ready to run and to be pushed. Running, it stands still meanwhile.
+   *
+   * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_OPTION`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+   */
+  async commit(options: CommitOptions = {}): Promise<Image> {
+    return await commitContainer(containerAccess(this.#core), options)
   }
 
   /** Kills and removes it. For a gentle end call {@link Container.stop} before. */

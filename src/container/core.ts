@@ -250,7 +250,7 @@ export class ContainerCore {
       return undefined
     }
     client.ended.catch(() => this.#disconnected(client))
-    client.onRemoved(() => this.removed())
+    client.onRemoved(() => this.#record.options.autoRemove && this.removed())
     this.#client = client
     try {
       await client.watch((state) => this.#hear(state), { hold: false })

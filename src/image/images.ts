@@ -46,6 +46,13 @@ export interface MadeImageOptions {
   reference?: string
 }
 
+/** As much of an image as putting a layer on it takes. */
+export interface BaseImage {
+  descriptor: Descriptor
+  platform: Platform
+  parameters: ExecutionParameters
+}
+
 export interface PruneOptions {
   /** Also images that have a name, when no container was made from them. Default false: only those without. */
   all?: boolean
@@ -303,12 +310,12 @@ export class Images implements ImageOwner {
    * @internal use `container.commit`
    */
   async layered(
-    base: Image,
+    base: BaseImage,
     write: (file: string) => Promise<WrittenLayer>,
     options: MadeImageOptions & LayeredOptions,
   ): Promise<Image> {
     // What is wrong with it shows before the work.
-    changedConfig(base.config.config, options.changes ?? {})
+    changedConfig(base.parameters, options.changes ?? {})
     const { reference, signal } = options
     const made = { platform: base.platform, ...(reference === undefined ? {} : { reference }) }
     return await this.#make(signal === undefined ? made : { ...made, signal }, async (store) =>

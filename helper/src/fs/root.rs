@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
@@ -220,11 +220,10 @@ fn enter_user_namespace(user: &OwnedFd) -> Result<()> {
 }
 
 fn stored(rootfs: &[RootfsMount], binds: &[Bound], access: Access) -> Result<OwnedFd> {
-    let part = match access {
-        Access::Read => read_only,
-        Access::Write => writable,
+    let parts: Vec<_> = match access {
+        Access::Read => rootfs.iter().cloned().map(read_only).collect(),
+        Access::Write => rootfs.to_vec(),
     };
-    let parts: Vec<_> = rootfs.iter().cloned().map(part).collect();
     let place = match parts.last() {
         Some(RootfsMount::Overlay { lower, .. }) => lower.first(),
         Some(RootfsMount::Bind { source, .. }) => Some(source),
@@ -288,32 +287,6 @@ pub fn read_only(part: RootfsMount) -> RootfsMount {
             source,
             readonly: true,
         },
-    }
-}
-
-/// Not `volatile`, and whatever an earlier mount was: the kernel marks a volatile mount's work directory and refuses it
-/// ever after.
-fn writable(part: RootfsMount) -> RootfsMount {
-    match part {
-        RootfsMount::Overlay {
-            lower,
-            upper,
-            work,
-            options,
-        } => {
-            if let Some(work) = &work {
-                let marks = work.join("work/incompat");
-                let _ = fs::unlinkat(CWD, marks.join("volatile"), AtFlags::REMOVEDIR);
-                let _ = fs::unlinkat(CWD, marks, AtFlags::REMOVEDIR);
-            }
-            RootfsMount::Overlay {
-                lower,
-                upper,
-                work,
-                options: options.into_iter().filter(|o| o != "volatile").collect(),
-            }
-        }
-        bind => bind,
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::mount::{
 
 use super::config::{Propagation, RootfsMount};
 use crate::error::{Failure, Result, Step};
+use crate::fs::remove::remove_path;
 use crate::sys::mount::{MountAttributes, mount_setattr, mount_setattr_root};
 
 /// The kernel takes no longer string in fsconfig(2), its end included.
@@ -103,6 +104,7 @@ fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
             work,
             options,
         } => {
+            forget_volatile(work.as_deref(), options)?;
             let mut pinned = Vec::new();
             let mut strings = Vec::with_capacity(lower.len() + 2 + options.len());
             for directory in lower {
@@ -115,6 +117,17 @@ fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
             }
             overlay(&strings, options)
         }
+    }
+}
+
+/// A volatile mount leaves a mark in its work directory, and the kernel refuses the next one: a crash of the host between
+/// them might have lost what was written. Writable layers that are mounted so do not outlive the host's boot.
+fn forget_volatile(work: Option<&Path>, options: &[String]) -> Result<()> {
+    match work {
+        Some(work) if options.iter().any(|option| option == "volatile") => {
+            remove_path(&work.join("work/incompat"))
+        }
+        _ => Ok(()),
     }
 }
 

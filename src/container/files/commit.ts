@@ -1,6 +1,6 @@
 import type { ConfigChanges } from '../../image/commit.ts'
 import type { Image } from '../../image/image.ts'
-import type { Images } from '../../image/images.ts'
+import type { BaseImage, Images } from '../../image/images.ts'
 import { convertingFile } from '../../snapshot/files/failure.ts'
 import type { FileOptions } from '../../snapshot/files/files.ts'
 import type { ChangeAccess } from './diff.ts'
@@ -23,7 +23,7 @@ export interface CommitOptions extends FileOptions {
 export interface CommitAccess extends ChangeAccess {
   readonly images: Images
   /** What it was made from. */
-  readonly image: Image
+  readonly image: BaseImage
   /** How it was asked to run, where that is not as the image says. */
   readonly config: ConfigChanges
   /** Runs `work` while the container's processes stand still, when it is running. */

@@ -26,7 +26,10 @@ export function fileError(cause: unknown, doing: string, path: string): KeelsonE
       { cause, path, hint: 'Give uid and gid that the container has.' },
     )
   }
-  const known = failure?.errno === undefined ? undefined : KNOWN[failure.errno]
+  // What fails before any of the container's files is looked at is not about them.
+  const about =
+    failure?.errno !== undefined && !/mount|overlay|attach|bind|root file system/.test(failure.step)
+  const known = about ? KNOWN[failure.errno ?? ''] : undefined
   if (known === undefined) return storageError(cause, doing, path)
   const [code, why, hint] = known
   const at = failure?.path === undefined || failure.path === path ? '' : ` (${failure.path})`
