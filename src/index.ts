@@ -40,6 +40,26 @@ export type { UpdateOptions } from './container/update.ts'
 export type { ContainerStatus } from './runtime/monitor-protocol.ts'
 export type { RunResult } from './container/result.ts'
 export type { RunningProcess } from './container/run.ts'
+export type {
+  CpuStats,
+  IoStats,
+  MemoryStats,
+  NetworkStats,
+  PidsStats,
+  Stats,
+} from './container/stats/stats.ts'
+export type { StatsStreamOptions } from './container/stats/stream.ts'
+export type { ContainerProcess, ProcessState } from './container/top.ts'
+export type { WaitUntilOptions } from './container/wait/combine.ts'
+export type { WaitHttpOptions } from './container/wait/http.ts'
+export type { WaitOptions } from './container/wait/leaf.ts'
+export type { WaitLogOptions } from './container/wait/log.ts'
+export type { WaitPortOptions } from './container/wait/port.ts'
+export type { ReadyOptions } from './container/wait/ready.ts'
+export type { WaitExitOptions } from './container/wait/state.ts'
+export type { WaitLine, WaitStrategy } from './container/wait/strategy.ts'
+export { wait } from './container/wait/wait.ts'
+export type { Wait } from './container/wait/wait.ts'
 export { Image } from './image/image.ts'
 export type { Images, PullOptions, PullPolicy } from './image/images.ts'
 export type { PullProgress } from './image/progress.ts'

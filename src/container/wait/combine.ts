@@ -1,0 +1,105 @@
+import { keelsonError } from '../../errors.ts'
+import { timeoutOf, whileRunning, poll, type WaitOptions } from './leaf.ts'
+import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
+
+/** One strategy within its own time. Rejects with {@link NotReady} when it failed or was not so in time. */
+export async function carryOut(
+  strategy: WaitStrategy,
+  target: WaitTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const { timeout } = strategy
+  if (timeout === undefined) return await strategy.wait(target, signal)
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(), timeout)
+  try {
+    await strategy.wait(target, AbortSignal.any([signal, late.signal]))
+  } catch (cause) {
+    if (!late.signal.aborted || signal.aborted) throw cause
+    const why = cause instanceof NotReady ? `: ${cause.message}` : ''
+    throw new NotReady(`${strategy.description} took longer than ${timeout} ms${why}`, {
+      timedOut: true,
+      cause,
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export function waitForAll(
+  strategies: readonly WaitStrategy[],
+  options: WaitOptions = {},
+): WaitStrategy {
+  return combined(strategies, ' and ', options, async (works) => {
+    await Promise.all(works)
+  })
+}
+
+export function waitForAny(
+  strategies: readonly WaitStrategy[],
+  options: WaitOptions = {},
+): WaitStrategy {
+  return combined(strategies, ' or ', options, async (works) => {
+    try {
+      await Promise.any(works)
+    } catch (cause) {
+      const errors: unknown[] = cause instanceof AggregateError ? cause.errors : [cause]
+      const stranger = errors.find((error) => !(error instanceof NotReady))
+      if (stranger !== undefined) throw stranger
+      const why = errors.map((error) => (error as NotReady).message).join('; ')
+      const timedOut = errors.some((error) => (error as NotReady).timedOut)
+      throw new NotReady(why, { timedOut, cause })
+    }
+  })
+}
+
+/** All at once; those that are no longer of use are stopped. */
+function combined(
+  strategies: readonly WaitStrategy[],
+  word: string,
+  options: WaitOptions,
+  settle: (works: Promise<void>[]) => Promise<void>,
+): WaitStrategy {
+  if (strategies.length === 0) {
+    throw keelsonError('KEELSON_INVALID_OPTION', 'There is nothing to wait for.', {
+      hint: 'Give one strategy or more.',
+    })
+  }
+  return {
+    description: strategies.map((each) => each.description).join(word),
+    ...timeoutOf(options),
+    wait: async (target, signal) => {
+      const stop = new AbortController()
+      const own = AbortSignal.any([signal, stop.signal])
+      const works = strategies.map((each) => carryOut(each, target, own))
+      try {
+        await settle(works)
+      } finally {
+        stop.abort()
+        await Promise.allSettled(works)
+      }
+    },
+  }
+}
+
+export interface WaitUntilOptions extends WaitOptions {
+  /** In words, for the error. Default `a function of the program`. */
+  description?: string
+}
+
+export function waitForCondition(
+  isSo: (options: { signal: AbortSignal }) => boolean | Promise<boolean>,
+  options: WaitUntilOptions = {},
+): WaitStrategy {
+  const description = options.description ?? 'a function of the program'
+  return whileRunning(description, options, (_, signal, note) =>
+    poll(signal, async () => {
+      try {
+        return await isSo({ signal })
+      } catch (error) {
+        note(`its last error was: ${error instanceof Error ? error.message : String(error)}`)
+        return false
+      }
+    }),
+  )
+}
