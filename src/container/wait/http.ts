@@ -35,7 +35,8 @@ export function waitForHttp(options: WaitHttpOptions): WaitStrategy {
   return whileRunning(description, options, (target, signal, note) =>
     poll(signal, async () => {
       await runningPid(target, signal)
-      const own = AbortSignal.any([signal, AbortSignal.timeout(patience)])
+      const impatience = AbortSignal.timeout(patience)
+      const own = AbortSignal.any([signal, impatience])
       try {
         const socket = await target.connect(port, own)
         const answer = await ask(tls ? secured(socket) : socket, {
@@ -48,7 +49,8 @@ export function waitForHttp(options: WaitHttpOptions): WaitStrategy {
         return accepts(answer.status) && (body === undefined || body(answer.text))
       } catch (error) {
         if (signal.aborted) throw error
-        note(error instanceof Error ? error.message : String(error))
+        const why = error instanceof Error ? error.message : String(error)
+        note(impatience.aborted ? `no answer came within ${patience} ms` : why)
         return false
       }
     }),

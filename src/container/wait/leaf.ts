@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MonitorState } from '../../runtime/monitor-protocol.ts'
 import { unlessAborted } from '../../util/abort.ts'
 import { parseDuration, type Duration } from '../../util/duration.ts'
-import { exitOf } from '../exit.ts'
+import { exitOf } from '../monitor-state.ts'
 import { isActive } from '../state.ts'
 import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
 

@@ -1,5 +1,5 @@
 import type { HealthState } from '../../runtime/monitor-protocol.ts'
-import { exitOf, type ContainerExit } from '../exit.ts'
+import { exitOf, type ContainerExit } from '../monitor-state.ts'
 import { isActive } from '../state.ts'
 import { readListening, type ListeningSocket } from './sockets.ts'
 import type { WaitLine, WaitTarget } from './strategy.ts'

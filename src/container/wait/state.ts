@@ -1,5 +1,5 @@
 import type { MonitorState } from '../../runtime/monitor-protocol.ts'
-import { exitOf } from '../exit.ts'
+import { exitOf } from '../monitor-state.ts'
 import { isActive } from '../state.ts'
 import { timeoutOf, whileRunning, type WaitOptions } from './leaf.ts'
 import { NotReady, type WaitStrategy } from './strategy.ts'
