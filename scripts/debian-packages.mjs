@@ -12,6 +12,9 @@ export const DEBIAN_PACKAGES = {
   umoci: '/usr/bin/umoci',
   buildah: '/usr/bin/buildah',
   openssl: '/usr/bin/openssl',
+  // what a container's configuration is compared with; its init is a package of its own
+  'docker.io': '/usr/sbin/dockerd',
+  tini: '/usr/bin/tini',
   // root file systems
   'busybox-static': '/usr/bin/busybox',
   debootstrap: '/usr/sbin/debootstrap',

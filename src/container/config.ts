@@ -10,7 +10,7 @@ import { resolveSeccomp } from '../security/seccomp/resolve.ts'
 import type { SeccompProfile } from '../security/seccomp/types.ts'
 import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
-import { planMounts } from './mounts.ts'
+import { planMounts, planRootfsPropagation } from './mounts.ts'
 import type { NormalizedContainer } from './normalize.ts'
 import type { OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
@@ -30,6 +30,8 @@ export interface ConfigInput {
   /** Its standard streams are one terminal. */
   terminal: boolean
   host: Pick<HostFacts, 'architecture' | 'kernel' | 'rootless' | 'thermalThrottle'>
+  /** What the host is called. */
+  hostname: string
   cgroups: CgroupBase
   /** What the launcher can give: names of capabilities. */
   capabilities: readonly string[]
@@ -56,12 +58,19 @@ const OCI_VERSION = '1.2.0'
  */
 export function computeConfig(input: ConfigInput): OciConfig {
   const { id, options, image, user, bundle, host } = input
-  const hostname = hostnameOf(id, options)
+  const hostname = hostnameOf(id, options, input.hostname)
   const capabilities = planCapabilities(
-    { add: options.capAdd, drop: options.capDrop, privileged: options.privileged },
+    {
+      add: options.capAdd,
+      drop: options.capDrop,
+      privileged: options.privileged,
+      root: user.uid === 0,
+    },
     input.capabilities,
   )
+  const oomScoreAdj = planOomScore(input)
   const limits = planLimits(input)
+  const propagation = planRootfsPropagation(options.mounts)
   return {
     ociVersion: OCI_VERSION,
     process: {
@@ -74,7 +83,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
         tty: input.terminal,
       }),
       // An image may have it relative, which is from the root.
-      cwd: posix.join('/', options.workdir ?? image.parameters.WorkingDir ?? ''),
+      cwd: posix.resolve('/', options.workdir ?? image.parameters.WorkingDir ?? ''),
       capabilities,
       rlimits: options.ulimits.map(({ name, soft, hard }) => ({
         type: `RLIMIT_${name.toUpperCase()}`,
@@ -83,7 +92,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       })),
       noNewPrivileges: options.noNewPrivileges,
       ...(input.apparmor !== undefined && { apparmorProfile: input.apparmor }),
-      ...(options.oomScoreAdj !== undefined && { oomScoreAdj: options.oomScoreAdj }),
+      ...(oomScoreAdj !== undefined && { oomScoreAdj }),
     },
     root: { path: join(bundle, 'rootfs'), readonly: options.readonly },
     ...(options.uts === 'private' && { hostname }),
@@ -120,6 +129,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
         }),
       }),
       ...planMasks({ privileged: options.privileged }, host.thermalThrottle),
+      ...(propagation !== undefined && { rootfsPropagation: propagation }),
     },
     keelson: {
       rootfs: input.rootfs.rootfs,
@@ -139,9 +149,22 @@ export function computeConfig(input: ConfigInput): OciConfig {
   }
 }
 
-/** The name a container has unless it shares the host's. */
-export function hostnameOf(id: string, options: Pick<NormalizedContainer, 'hostname'>): string {
-  return options.hostname ?? id.slice(0, 12)
+/** What a container is called: as asked for; as the host, whose network it shares; by its id. */
+export function hostnameOf(
+  id: string,
+  { hostname, network, uts }: Pick<NormalizedContainer, 'hostname' | 'network' | 'uts'>,
+  host: string,
+): string {
+  return hostname ?? (network === 'host' || uts === 'host' ? host : id.slice(0, 12))
+}
+
+/**
+ * Without a wish, the kernel's own measure: a container has no part in how much this process is worth to the host. Where that may not be
+ * changed, it is inherited.
+ */
+function planOomScore({ options, host, capabilities }: ConfigInput): number | undefined {
+  const free = !host.rootless && capabilities.includes('CAP_SYS_RESOURCE')
+  return options.oomScoreAdj ?? (free ? 0 : undefined)
 }
 
 function planLimits(input: ConfigInput) {

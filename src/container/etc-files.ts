@@ -1,22 +1,58 @@
 /** The contents of the files that a container gets in /etc. Pure. */
 import { isIPv6 } from 'node:net'
+import type { NormalizedContainer } from './normalize.ts'
 
-export function hostsFile(hostname: string, extra: readonly { name: string; address: string }[]) {
-  return [
+/** Contents of `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`. */
+export interface EtcFiles {
+  hosts: string
+  hostname: string
+  resolvConf: string
+}
+
+/**
+ * The files of a container called `name`. One that shares the host's network sees the host's names, with its own added.
+ *
+ * @param host the host's own files
+ */
+export function etcFiles(
+  name: string,
+  options: Pick<NormalizedContainer, 'network' | 'extraHosts' | 'dns' | 'dnsSearch' | 'dnsOptions'>,
+  host: Pick<EtcFiles, 'hosts' | 'resolvConf'>,
+): EtcFiles {
+  const shared = options.network === 'host'
+  const { extraHosts, dns: servers, dnsSearch: search, dnsOptions } = options
+  return {
+    hosts: shared ? withHosts(host.hosts, extraHosts) : hostsFile(name, extraHosts),
+    hostname: `${name}\n`,
+    resolvConf: resolverFile(host.resolvConf, { servers, search, options: dnsOptions }, shared),
+  }
+}
+
+type ExtraHosts = readonly { name: string; address: string }[]
+
+function hostsFile(hostname: string, extra: ExtraHosts): string {
+  const own = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
     'fe00::0\tip6-localnet',
     'ff00::0\tip6-mcastprefix',
     'ff02::1\tip6-allnodes',
     'ff02::2\tip6-allrouters',
+    // A program that looks its own name up must not wait for name servers.
     `127.0.1.1\t${hostname}`,
-    ...extra.map(({ name, address }) => `${address}\t${name}`),
     '',
-  ].join('\n')
+  ]
+  return withHosts(own.join('\n'), extra)
+}
+
+function withHosts(file: string, extra: ExtraHosts): string {
+  const lines = extra.map(({ name, address }) => `${address}\t${name}\n`)
+  const ended = file === '' || file.endsWith('\n') ? file : `${file}\n`
+  return `${ended}${lines.join('')}`
 }
 
 /** What the caller wants instead of the host's resolver settings. */
-export interface ResolverOptions {
+interface ResolverOptions {
   servers?: readonly string[] | undefined
   search?: readonly string[] | undefined
   options?: readonly string[] | undefined
@@ -26,7 +62,7 @@ export interface ResolverOptions {
  * The resolver configuration: the host's, with what is given in its place. In a network of its own, the host's name servers on
  * loopback cannot be reached, so they are left out.
  */
-export function resolverFile(host: string, given: ResolverOptions, sharesNetwork: boolean): string {
+function resolverFile(host: string, given: ResolverOptions, sharesNetwork: boolean): string {
   const kept = host.split('\n').filter((line) => {
     const [keyword, value = ''] = line.trim().split(/\s+/)
     if (keyword === 'nameserver')

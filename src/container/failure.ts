@@ -86,6 +86,17 @@ export function startFailure(error: unknown, context: StartContext): unknown {
   }
 }
 
+/** What to warn of, as code and sentence, when the helper says that it did something differently. */
+export function startWarning(text: string): [code: string, message: string] {
+  const clamped = /^RLIMIT_(\w+): (\w+) lowered to (\w+)$/.exec(text)
+  if (clamped === null) return ['container-start', text]
+  const [, name = '', asked = '', given = ''] = clamped
+  return [
+    'ulimit-clamped',
+    `The ulimit ${name.toLowerCase()} is ${given} instead of ${asked}: this process may not raise it further.`,
+  ]
+}
+
 function byErrno(failure: HelperFailure, init: object): KeelsonError {
   const what = `The container could not be set up (${sentence(failure)}).`
   switch (failure.errno ?? '') {

@@ -22,20 +22,39 @@ export interface MountInput {
 
 const SAFE = ['nosuid', 'noexec', 'nodev']
 
-/** Every mount of a container, in order: the system's own as Docker has them, then the caller's, outer before inner. Pure. */
+/**
+ * Every mount of a container, in order: the system's own as Docker has them, then the caller's and the files of /etc, outer before inner.
+ * Pure.
+ */
 export function planMounts(input: MountInput): OciMount[] {
-  const asked = sortByDepth(input.mounts).map(userMount)
+  const asked = input.mounts.map(userMount)
   const taken = new Set(asked.map(({ destination }) => destination))
   // A mount of the caller takes the place of the system's at the same path, and hides those below it.
   const hidden = (path: string) =>
     [...taken].some((each) => each === path || path.startsWith(`${each}/`))
-  return [...systemMounts(input).filter(({ destination }) => !hidden(destination)), ...asked]
+  // Not so in /etc: a directory mounted there still gets the names of this container.
+  const etc = etcMounts(input).filter(({ destination }) => !taken.has(destination))
+  return [
+    ...systemMounts(input).filter(({ destination }) => !hidden(destination)),
+    ...sortByDepth([...asked, ...etc]),
+  ]
+}
+
+/**
+ * How the root file system stands to the host's mounts, where a bind mount asks for more than being private: what is to travel out has
+ * to be shared on its way, what is to come in must not be stopped on it. Pure.
+ */
+export function planRootfsPropagation(
+  mounts: readonly NormalizedMount[],
+): 'shared' | 'rslave' | undefined {
+  const asked = mounts.map((each) => (each.type === 'bind' ? each.propagation : ''))
+  if (asked.some((each) => each.endsWith('shared'))) return 'shared'
+  return asked.some((each) => each.endsWith('slave')) ? 'rslave' : undefined
 }
 
 function systemMounts(input: MountInput): OciMount[] {
-  const { privileged, rootless, etc } = input
-  const writable = privileged ? 'rw' : 'ro'
-  const named = ['rbind', 'rprivate', ...(input.readonly ? ['ro'] : [])]
+  const { privileged, rootless } = input
+  const access = privileged ? [] : ['ro']
   return [
     input.ownPid || !rootless
       ? mount('/proc', 'proc', 'proc', SAFE)
@@ -51,18 +70,22 @@ function systemMounts(input: MountInput): OciMount[] {
       ...(input.ttyGroup ? ['gid=5'] : []),
     ]),
     input.ownNetwork || !rootless
-      ? mount('/sys', 'sysfs', 'sysfs', [...SAFE, writable])
+      ? mount('/sys', 'sysfs', 'sysfs', [...SAFE, ...access])
       : // sysfs shows a network; a user namespace can only mount it for one that it owns.
         mount('/sys', 'bind', '/sys', ['rbind', ...SAFE, 'rro']),
-    ...(input.cgroups
-      ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [writable, ...SAFE, 'relatime'])]
-      : []),
+    ...(input.cgroups ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...access, ...SAFE])] : []),
     input.ownIpc || !rootless
       ? mount('/dev/mqueue', 'mqueue', 'mqueue', SAFE)
-      : mount('/dev/mqueue', 'bind', '/dev/mqueue', ['rbind', ...SAFE]),
+      : mount('/dev/mqueue', 'bind', '/dev/mqueue', ['rbind', 'rprivate']),
     input.ownIpc
       ? mount('/dev/shm', 'tmpfs', 'shm', [...SAFE, 'mode=1777', `size=${input.shmSize}`])
-      : mount('/dev/shm', 'bind', '/dev/shm', ['rbind', ...SAFE]),
+      : mount('/dev/shm', 'bind', '/dev/shm', ['rbind', 'rprivate']),
+  ]
+}
+
+function etcMounts({ etc, readonly }: MountInput): OciMount[] {
+  const named = ['rbind', 'rprivate', ...(readonly ? ['ro'] : [])]
+  return [
     mount('/etc/resolv.conf', 'bind', etc.resolvConf, named),
     mount('/etc/hostname', 'bind', etc.hostname, named),
     mount('/etc/hosts', 'bind', etc.hosts, named),
@@ -73,17 +96,18 @@ function userMount(spec: NormalizedMount): OciMount {
   if (spec.type === 'tmpfs') {
     return mount(spec.target, 'tmpfs', 'tmpfs', [
       ...SAFE,
-      `mode=${spec.mode.toString(8)}`,
+      ...(spec.readonly ? ['ro'] : []),
+      ...(spec.mode === undefined ? [] : [`mode=${spec.mode.toString(8)}`]),
       ...(spec.size === undefined ? [] : [`size=${spec.size}`]),
     ])
   }
   // Recursive: `ro` alone leaves what is mounted below the source writable.
-  const access = spec.readonly ? 'rro' : 'rw'
-  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, access])
+  const access = spec.readonly ? ['rro'] : []
+  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, ...access])
 }
 
-function sortByDepth(mounts: readonly NormalizedMount[]): NormalizedMount[] {
-  return [...mounts].sort((a, b) => depth(a.target) - depth(b.target))
+function sortByDepth(mounts: readonly OciMount[]): OciMount[] {
+  return mounts.toSorted((a, b) => depth(a.destination) - depth(b.destination))
 }
 
 function depth(path: string): number {

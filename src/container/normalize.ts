@@ -1,13 +1,34 @@
 /** Run options as a person gives them -> checked, and in one form each. Everything is checked before anything happens. */
+import { Readable } from 'node:stream'
 import { parseDuration } from '../util/duration.ts'
 import { nearest } from '../util/nearest.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
-import { cpuList, memorySize, pidsLimit, swapSize, ulimit } from './normalize/limits.ts'
 import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './normalize/io.ts'
+import {
+  cpuList,
+  limitRange,
+  limitSize,
+  memorySize,
+  pidsLimit,
+  swapSize,
+  ulimit,
+} from './normalize/limits.ts'
 import { addresses, hostLines, hostName } from './normalize/names.ts'
 import { device, entrypointWords, environmentRecord, workdirPath } from './normalize/process.ts'
 import { sysctlRecord } from './normalize/sysctls.ts'
-import { invalid, oneOf, optionalSize, range, text, words } from './normalize/values.ts'
+import {
+  entries,
+  flag,
+  invalid,
+  list,
+  oneOf,
+  optionalSize,
+  range,
+  show,
+  text,
+  textRecord,
+  words,
+} from './normalize/values.ts'
 import type { ContainerOptions, Device, RunOptions } from './options.ts'
 import type { DeviceRule } from '../security/devices.ts'
 
@@ -20,6 +41,7 @@ export interface NormalizedContainer {
   workdir: string | undefined
   hostname: string | undefined
   domainname: string | undefined
+  labels: Record<string, string>
   annotations: Record<string, string> | undefined
   mounts: NormalizedMount[]
   network: 'none' | 'host'
@@ -64,6 +86,7 @@ export interface NormalizedOptions extends NormalizedContainer {
   maxOutput: number
   collect: boolean
   reject: boolean
+  stripFinalNewline: boolean
 }
 
 const MIB = 1024 * 1024
@@ -76,7 +99,7 @@ export const CONTAINER_OPTIONS: readonly string[] =
   )
 const RUN_OPTIONS = [
   ...CONTAINER_OPTIONS,
-  ...'stdin timeout signal maxOutput collect reject platform pull'.split(' '),
+  ...'stdin timeout signal maxOutput collect reject stripFinalNewline platform pull'.split(' '),
 ]
 
 /** @throws `KEELSON_INVALID_OPTION` naming the option and what is accepted */
@@ -84,15 +107,19 @@ export function normalizeRunOptions(
   command: string | readonly string[] | undefined,
   options: RunOptions,
 ): NormalizedOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('options', `must be an object, not ${show(options)}`)
+  }
   refuseUnknown(options, RUN_OPTIONS, 'run()')
   return {
     ...normalizeContainer(command, options),
-    stdin: options.stdin,
+    stdin: standardInput(options.stdin),
     timeout: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
-    signal: options.signal,
+    signal: abortSignal(options.signal),
     maxOutput: optionalSize('maxOutput', options.maxOutput) ?? DEFAULT_MAX_OUTPUT,
-    collect: options.collect ?? true,
-    reject: options.reject ?? true,
+    collect: flag('collect', options.collect, true),
+    reject: flag('reject', options.reject, true),
+    stripFinalNewline: flag('stripFinalNewline', options.stripFinalNewline, false),
   }
 }
 
@@ -103,49 +130,88 @@ export function normalizeContainer(
 ): NormalizedContainer {
   const network = oneOf('networks', options.networks ?? 'none', ['none', 'host'])
   const memory = memorySize(options)
+  const uts = oneOf('uts', options.uts ?? 'private', ['private', 'host'])
+  for (const name of ['hostname', 'domainname'] as const) {
+    if (uts === 'host' && options[name] !== undefined) {
+      throw invalid(name, 'would rename the host', "Leave it out, or give uts: 'private'.")
+    }
+  }
   return {
     command: words('command', command),
     entrypoint: entrypointWords(options.entrypoint),
     env: environmentRecord(options.env ?? {}),
-    user: options.user === undefined ? undefined : text('user', String(options.user)),
+    user: userText(options.user),
     workdir: workdirPath(options.workdir),
     hostname: hostName('hostname', options.hostname),
     domainname: hostName('domainname', options.domainname),
-    annotations: options.annotations,
-    mounts: (options.mounts ?? []).map(normalizeMount),
+    labels: textRecord('labels', options.labels) ?? {},
+    annotations: textRecord('annotations', options.annotations),
+    mounts: mountList(options.mounts),
     network,
     memory,
     memorySwap: swapSize(options.memorySwap, memory),
-    memoryReservation: optionalSize('memoryReservation', options.memoryReservation),
+    memoryReservation: limitSize('memoryReservation', options.memoryReservation),
+    cpus: limitRange('cpus', options.cpus, 0.01, 8192),
+    cpuShares: limitRange('cpuShares', options.cpuShares, 2, 262144),
     memorySwappiness: range('memorySwappiness', options.memorySwappiness, 0, 100),
     blkio: blockIo(options.blkio),
     hugetlb: hugePageLimits(options.hugetlb),
-    cpus: range('cpus', options.cpus, 0.01, 8192),
-    cpuShares: range('cpuShares', options.cpuShares, 2, 262144),
     cpuset: cpuList(options.cpuset),
     pids: pidsLimit(options.pids),
-    ulimits: Object.entries(options.ulimits ?? {}).map(([name, limit]) => ulimit(name, limit)),
+    ulimits: entries('ulimits', options.ulimits).map(([name, limit]) => ulimit(name, limit)),
     sysctls: sysctlRecord(options.sysctls ?? {}, { network, ipc: options.ipc ?? 'private' }),
-    shmSize: optionalSize('shmSize', options.shmSize) ?? DEFAULT_SHM,
+    shmSize: limitSize('shmSize', options.shmSize) ?? DEFAULT_SHM,
     oomScoreAdj: range('oomScoreAdj', options.oomScoreAdj, -1000, 1000),
-    devices: (options.devices ?? []).map(device),
+    devices: list('devices', options.devices).map(device),
     deviceCgroupRules: deviceRules(options.deviceCgroupRules),
     capAdd: words('capAdd', options.capAdd) ?? [],
     capDrop: words('capDrop', options.capDrop) ?? [],
-    privileged: options.privileged ?? false,
-    readonly: options.readonly ?? false,
-    seccomp: options.seccomp,
-    apparmor: options.apparmor,
-    noNewPrivileges: options.noNewPrivileges ?? false,
+    privileged: flag('privileged', options.privileged, false),
+    readonly: flag('readonly', options.readonly, false),
+    seccomp: seccompProfile(options.seccomp),
+    apparmor: options.apparmor === undefined ? undefined : text('apparmor', options.apparmor),
+    noNewPrivileges: flag('noNewPrivileges', options.noNewPrivileges, false),
     pid: oneOf('pid', options.pid ?? 'private', ['private', 'host']),
     ipc: oneOf('ipc', options.ipc ?? 'private', ['private', 'host']),
-    uts: oneOf('uts', options.uts ?? 'private', ['private', 'host']),
-    init: options.init ?? false,
+    uts,
+    init: flag('init', options.init, false),
     extraHosts: hostLines(options.extraHosts ?? {}),
     dns: addresses(options.dns),
     dnsSearch: words('dnsSearch', options.dnsSearch),
     dnsOptions: words('dnsOptions', options.dnsOptions),
   }
+}
+
+function userText(user: string | number | undefined): string | undefined {
+  return user === undefined ? undefined : text('user', typeof user === 'number' ? `${user}` : user)
+}
+
+/** Two mounts at one place would leave it to chance which is seen. */
+function mountList(mounts: ContainerOptions['mounts']): NormalizedMount[] {
+  const normalized = list('mounts', mounts).map(normalizeMount)
+  const targets = new Set<string>()
+  for (const { target } of normalized) {
+    if (targets.has(target)) throw invalid('mounts', `has two mounts at ${show(target)}`)
+    targets.add(target)
+  }
+  return normalized
+}
+
+function seccompProfile(profile: unknown): string | object | undefined {
+  if (profile === undefined || typeof profile === 'string') return profile
+  if (typeof profile === 'object' && profile !== null) return profile
+  throw invalid('seccomp', `must be a profile or the path of one, not ${show(profile)}`)
+}
+
+function standardInput(stdin: RunOptions['stdin']): RunOptions['stdin'] {
+  if (stdin === undefined || typeof stdin === 'string' || stdin instanceof Uint8Array) return stdin
+  if (stdin instanceof Readable || (stdin as { pipe?: unknown } | null)?.pipe === true) return stdin
+  throw invalid('stdin', `must be text, bytes or a stream, not ${show(stdin)}`)
+}
+
+function abortSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal
+  throw invalid('signal', `must be an AbortSignal, not ${show(signal)}`)
 }
 
 /** @throws `KEELSON_INVALID_OPTION` for a name that is not among `known`, with the nearest that is */

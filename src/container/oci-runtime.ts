@@ -48,6 +48,7 @@ export interface OciLinux {
   sysctl?: Record<string, string>
   resources: OciResources
   seccomp?: LinuxSeccomp
+  rootfsPropagation?: 'shared' | 'rslave'
   maskedPaths: string[]
   readonlyPaths: string[]
 }

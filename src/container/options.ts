@@ -37,16 +37,17 @@ export interface ContainerOptions {
   user?: string | number
   /** Absolute; made when missing. Default: the image's, else `/`. */
   workdir?: string
-  /** Default: the first 12 digits of the container's id. */
+  /** Default: the first 12 digits of the container's id; the host's where its network or its `uts` is shared. */
   hostname?: string
   domainname?: string
+  /** Told with every event of the container. */
   labels?: Record<string, string>
   annotations?: Record<string, string>
   /** Objects, or Docker's short strings: `'/host:/target:ro'`. */
   mounts?: (Mount | string)[]
-  /** `none`: a network namespace with loopback only (the default). `host`: the host's. */
+  /** `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`. */
   networks?: 'none' | 'host'
-  /** At least 6 MiB. */
+  /** At least 6 MiB; 0 is no limit, as for every limit here. */
   memory?: Size
   /** Memory and swap together; -1 is unlimited. Default: twice `memory`. */
   memorySwap?: Size
@@ -65,13 +66,16 @@ export interface ContainerOptions {
   blkio?: BlockIo
   /** Most huge pages by size, in bytes: `{ '2MB': '64m' }`. */
   hugetlb?: Record<string, Size>
-  /** By name without `RLIMIT_`: `{ nofile: 1024 }`. */
+  /**
+   * By name without `RLIMIT_`: `{ nofile: 1024 }`. A hard limit above this process's own can be set by a process with CAP_SYS_RESOURCE
+   * only; without, it is lowered to what can be had, and `onWarning` hears of it (`ulimit-clamped`).
+   */
   ulimits?: Record<string, Ulimit>
   /** Namespaced kernel parameters: `net.*` (with a network of its own), `kernel.shm*`, `kernel.msg*`, `kernel.sem`, `fs.mqueue.*`. */
   sysctls?: Record<string, string>
   /** Size of /dev/shm. Default 64 MiB. */
   shmSize?: Size
-  /** -1000 to 1000. */
+  /** -1000 to 1000. Default 0; without CAP_SYS_RESOURCE, and rootless, that of this process. */
   oomScoreAdj?: number
   devices?: (Device | string)[]
   /** More device cgroup rules, for nodes that appear later: `'c 10:200 rwm'`. */
@@ -105,7 +109,7 @@ export interface ContainerOptions {
 export interface RunOptions extends ContainerOptions {
   /** What the program reads: text, bytes, or a stream; it then reads end of file. Default: nothing (`/dev/null`). `'pipe'`: write to the returned `stdin`. */
   stdin?: string | Uint8Array | Readable | { pipe: true }
-  /** Kills the whole container when it has run so long. */
+  /** Kills the whole container when it has run so long, however long that is. */
   timeout?: Duration
   /** Kills the whole container when it fires; the run rejects with `KEELSON_ABORTED`. */
   signal?: AbortSignal
@@ -115,6 +119,11 @@ export interface RunOptions extends ContainerOptions {
   collect?: boolean
   /** Reject unless the program ends with 0. Default `true`. */
   reject?: boolean
+  /**
+   * Take one newline off the end of the result's `stdout` and `stderr`, as execa does. Default `false`: what the program wrote, as
+   * `child_process` gives it.
+   */
+  stripFinalNewline?: boolean
   /** For an image given by name: `linux/arm64`. */
   platform?: string
   /** For an image given by name. Default `missing`. */

@@ -45,9 +45,10 @@ export class Output {
     this.#stream?.end()
   }
 
-  /** What was collected, as UTF-8. */
-  text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8')
+  /** What was collected, as UTF-8; with `stripFinalNewline`, without one `\n` or `\r\n` at its end. */
+  text({ stripFinalNewline = false }: { stripFinalNewline?: boolean } = {}): string {
+    const text = Buffer.concat(this.#chunks).toString('utf8')
+    return stripFinalNewline ? text.replace(/\r?\n$/, '') : text
   }
 
   #keep(chunk: Buffer, onOverflow: () => void): void {

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { keelsonError } from '../errors.ts'
 import { ensureAppArmorProfile } from '../security/apparmor.ts'
 import { hostDevice, hostDevices } from '../security/host-devices.ts'
@@ -49,6 +50,7 @@ export async function prepareConfig(
     terminal,
     everyController,
     host: context.host,
+    hostname: hostname(),
     cgroups: context.cgroups,
     capabilities: context.probe.capabilities,
     ttyGroup: context.user === undefined || isMapped(context.user.gidMappings, 5),

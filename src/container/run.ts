@@ -5,10 +5,11 @@ import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { HelperEvent } from '../runtime/protocol.ts'
+import { startTimer } from '../util/timer.ts'
 import { writeBundle } from './bundle.ts'
 import { computeConfig } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
-import { startFailure } from './failure.ts'
+import { startFailure, startWarning } from './failure.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
@@ -103,8 +104,8 @@ async function carryOut(
   const { exit, ending } = await execute(run, context, config, runnable.digest)
   const result = runResult(exit, {
     timedOut: ending === 'timeout',
-    stdout: run.stdout.text(),
-    stderr: run.stderr.text(),
+    stdout: run.stdout.text(options),
+    stderr: run.stderr.text(options),
     durationMs: performance.now() - run.started,
   })
   const failure = runFailure(result, {
@@ -151,7 +152,7 @@ async function execute(
 ): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
   const { id, options } = run
   const { launcher } = context
-  const about = { container: id, image, digest: image, labels: {} }
+  const about = { container: id, image, digest: image, labels: options.labels }
   let ending: Ending | undefined
   const end = (why: Ending) => {
     if (ending !== undefined) return
@@ -191,8 +192,8 @@ async function execute(
   })
   const abort = () => end('abort')
   const close = () => end('close')
-  const timer =
-    options.timeout === undefined ? undefined : setTimeout(() => end('timeout'), options.timeout)
+  const stopTimer =
+    options.timeout === undefined ? () => {} : startTimer(options.timeout, () => end('timeout'))
   options.signal?.addEventListener('abort', abort, { once: true })
   context.closing.addEventListener('abort', close, { once: true })
   launcher.ended.catch(forget)
@@ -204,12 +205,12 @@ async function execute(
         throw startError(error, ending, run, config)
       })
     context.emit('container.start', { ...about, pid })
-    for (const warning of warnings) context.warn('container-start', warning)
+    for (const warning of warnings) context.warn(...startWarning(warning))
     const event = await Promise.race([exited.promise, launcher.ended])
     await Promise.all(streams)
     return { exit: event, ending }
   } finally {
-    clearTimeout(timer)
+    stopTimer()
     options.signal?.removeEventListener('abort', abort)
     context.closing.removeEventListener('abort', close)
   }

@@ -71,6 +71,8 @@ export interface CapabilityOptions {
   drop?: readonly string[] | undefined
   /** Every capability that the host has; `add` and `drop` say nothing then. */
   privileged?: boolean | undefined
+  /** The program is uid 0 of the container. Default `true`. */
+  root?: boolean | undefined
 }
 
 /** `process.capabilities` of an OCI configuration. */
@@ -83,8 +85,8 @@ export interface LinuxCapabilities {
 /**
  * The capabilities of a container.
  *
- * Like Docker's: inheritable and ambient sets stay empty, so a user other than root has none of these in effect
- * after execve, but a setuid program or one with file capabilities can get them back within the bounding set.
+ * Like Docker's: inheritable and ambient sets stay empty, and a user other than root has none in effect, but a setuid program or one
+ * with file capabilities can get them back within the bounding set.
  * Capabilities of the default set that this host cannot give are left out.
  *
  * @param available what can be given on this host: the launcher's own (`ProbeResult.capabilities`).
@@ -100,7 +102,8 @@ export function planCapabilities(
   const given = new Set(available)
   if (!options.privileged) refuseMissing(add, given)
   const set = [...new Set(select())].filter((name) => given.has(name))
-  return { bounding: set, effective: [...set], permitted: [...set] }
+  const held = options.root === false ? [] : set
+  return { bounding: set, effective: [...held], permitted: [...held] }
 
   function select(): readonly string[] {
     if (options.privileged) return available

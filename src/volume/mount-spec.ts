@@ -12,7 +12,13 @@ export type NormalizedMount =
       propagation: string
       create: boolean
     }
-  | { type: 'tmpfs'; target: string; size: number | undefined; mode: number }
+  | {
+      type: 'tmpfs'
+      target: string
+      readonly: boolean
+      size: number | undefined
+      mode: number | undefined
+    }
 
 /** A part of the host, or of memory, at a path of the container. */
 export type Mount =
@@ -24,7 +30,11 @@ export type Mount =
       target: string
       /** Also what is mounted below the source. Default `false`. */
       readonly?: boolean
-      /** Default `rprivate`. */
+      /**
+       * Whether what is mounted below the source later is seen in the container (`slave`) and the reverse too (`shared`); the forms with
+       * `r` reach the mounts that are there already. The source must lie on a shared mount (for `slave`, a slave one will do).
+       * Default `rprivate`.
+       */
       propagation?: 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave'
       /** Make the source, as a directory, when it is missing. Default `false`: that is an error. */
       create?: boolean
@@ -32,6 +42,9 @@ export type Mount =
   | {
       type: 'tmpfs'
       target: string
+      /** Nothing can be written, mount points aside. Default `false`. */
+      readonly?: boolean
+      /** Most that it holds. Default: half of the host's memory. */
       size?: Size
       /** Permissions of its root. Default 0o1777. */
       mode?: number
@@ -48,22 +61,26 @@ const IGNORED = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent'])
  */
 export function normalizeMount(spec: Mount | string): NormalizedMount {
   const mount = typeof spec === 'string' ? parseShort(spec) : spec
+  if (typeof mount !== 'object' || mount === null) {
+    throw invalid(`holds ${String(mount)}`, 'Give objects, or text as "/source:/target:ro".')
+  }
   switch (mount.type) {
     case 'bind':
       return {
         type: 'bind',
         source: absolute(mount.source, 'source'),
         target: targetPath(mount.target),
-        readonly: mount.readonly ?? false,
+        readonly: flag(mount.readonly, 'readonly'),
         propagation: propagation(mount.propagation ?? 'rprivate'),
-        create: mount.create ?? false,
+        create: flag(mount.create, 'create'),
       }
     case 'tmpfs':
       return {
         type: 'tmpfs',
         target: targetPath(mount.target),
+        readonly: flag(mount.readonly, 'readonly'),
         size: mount.size === undefined ? undefined : parseSize(mount.size, 'mounts'),
-        mode: permissions(mount.mode ?? 0o1777),
+        mode: mount.mode === undefined ? undefined : permissions(mount.mode),
       }
     default:
       throw invalid(
@@ -110,6 +127,11 @@ function propagation(value: string) {
     `has an unknown option ${JSON.stringify(value)}`,
     `Use ro, rw or one of ${PROPAGATIONS.join(', ')}.`,
   )
+}
+
+function flag(value: boolean | undefined, name: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? false
+  throw invalid(`has ${name}: ${JSON.stringify(value)}`, 'Give true or false.')
 }
 
 function permissions(mode: number): number {

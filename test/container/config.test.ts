@@ -51,6 +51,7 @@ function input(options: RunOptions, more: Partial<ConfigInput> = {}): ConfigInpu
       rootless: false,
       thermalThrottle: [],
     },
+    hostname: 'host',
     cgroups: {
       v2: { directory: '/sys/fs/cgroup/keelson', controllers: ['memory', 'cpu', 'cpuset', 'pids'] },
       v1: {},

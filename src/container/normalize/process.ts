@@ -1,6 +1,6 @@
 /** What is executed: entrypoint, environment, working directory, and the devices it finds. */
 import type { Device } from '../options.ts'
-import { invalid, text, words } from './values.ts'
+import { entries, invalid, show, text, words } from './values.ts'
 
 /** An empty word is Docker's way to say "none". */
 export function entrypointWords(
@@ -10,13 +10,13 @@ export function entrypointWords(
 }
 
 export function environmentRecord(env: Record<string, string | undefined> | readonly string[]) {
-  const entries: [string, string | undefined][] = Array.isArray(env)
+  const pairs: [string, string | undefined][] = Array.isArray(env)
     ? env.map((line: string) => {
-        const at = line.indexOf('=')
+        const at = text('env', line).indexOf('=')
         return at < 0 ? [line, undefined] : [line.slice(0, at), line.slice(at + 1)]
       })
-    : Object.entries(env)
-  for (const [name, value] of entries) {
+    : entries('env', env as Record<string, string | undefined>)
+  for (const [name, value] of pairs) {
     text('env', name)
     if (name === '' || name.includes('=')) {
       throw invalid(
@@ -27,7 +27,7 @@ export function environmentRecord(env: Record<string, string | undefined> | read
     }
     if (value !== undefined) text('env', value)
   }
-  return Object.fromEntries(entries)
+  return Object.fromEntries(pairs)
 }
 
 export function workdirPath(path: string | undefined): string | undefined {
@@ -39,13 +39,16 @@ export function workdirPath(path: string | undefined): string | undefined {
 }
 
 export function device(value: Device | string): Required<Device> {
+  if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) {
+    throw invalid('devices', `holds ${show(value)}`, 'Give paths, or objects with a path.')
+  }
   const [path = '', second, third] =
     typeof value === 'string' ? value.split(':') : [value.path, value.target, value.access]
-  const target = second?.startsWith('/') ? second : path
-  const access = third ?? (second !== undefined && !second.startsWith('/') ? second : 'rwm')
+  const isTarget = second !== undefined && text('devices', second).startsWith('/')
+  const access = third ?? (second !== undefined && !isTarget ? second : 'rwm')
   if (!text('devices', path).startsWith('/'))
-    throw invalid('devices', `needs an absolute path, not ${JSON.stringify(path)}`)
-  if (!/^[rwm]{1,3}$/.test(access))
-    throw invalid('devices', `has access ${JSON.stringify(access)}`, 'Use letters of "rwm".')
-  return { path, target, access }
+    throw invalid('devices', `needs an absolute path, not ${show(path)}`)
+  if (!/^[rwm]{1,3}$/.test(text('devices', access)))
+    throw invalid('devices', `has access ${show(access)}`, 'Use letters of "rwm".')
+  return { path, target: isTarget ? second : path, access }
 }

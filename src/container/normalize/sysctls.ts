@@ -1,4 +1,4 @@
-import { invalid, text } from './values.ts'
+import { entries, invalid, text } from './values.ts'
 
 const IPC_SYSCTL = /^(?:kernel\.(?:shm|msg)\w*|kernel\.sem|fs\.mqueue\.\w+)$/
 
@@ -6,7 +6,8 @@ export function sysctlRecord(
   sysctls: Record<string, string>,
   { network, ipc }: { network: string; ipc: string },
 ): Record<string, string> {
-  for (const [name, value] of Object.entries(sysctls)) {
+  const pairs = entries('sysctls', sysctls)
+  for (const [name, value] of pairs) {
     text('sysctls', value)
     if (!/^[a-z0-9_]+(?:[./][a-zA-Z0-9_-]+)+$/.test(name) || name.includes('..')) {
       throw invalid('sysctls', `has a malformed name ${JSON.stringify(name)}`)
@@ -21,5 +22,5 @@ export function sysctlRecord(
       )
     }
   }
-  return sysctls
+  return Object.fromEntries(pairs)
 }

@@ -1,5 +1,6 @@
 /** Checks of single values, which name the option that a value was given for. */
 import { keelsonError, type KeelsonError } from '../../errors.ts'
+import { printable } from '../../util/printable.ts'
 import { parseSize, type Size } from '../../util/size.ts'
 
 /** The kernel ends strings at NUL. */
@@ -14,9 +15,46 @@ export function words(
   value: string | readonly string[] | undefined,
 ): string[] | undefined {
   if (value === undefined) return undefined
-  const list = typeof value === 'string' ? [value] : value
-  if (!Array.isArray(list)) throw invalid(option, 'must be a list of strings')
-  return list.map((word) => text(option, word))
+  const given = typeof value === 'string' ? [value] : value
+  if (!Array.isArray(given)) throw invalid(option, 'must be a list of strings')
+  return given.map((word) => text(option, word))
+}
+
+export function flag(option: string, value: unknown, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise
+  if (typeof value === 'boolean') return value
+  throw invalid(option, `must be true or false, not ${show(value)}`)
+}
+
+export function list<T>(option: string, value: readonly T[] | undefined): readonly T[] {
+  if (value === undefined) return []
+  if (Array.isArray(value)) return value
+  throw invalid(option, `must be a list, not ${show(value)}`)
+}
+
+/** The entries of an object of values. */
+export function entries<T>(
+  option: string,
+  value: Readonly<Record<string, T>> | undefined,
+): [string, T][] {
+  if (value === undefined) return []
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return Object.entries(value)
+  }
+  throw invalid(option, `must be an object of names and values, not ${show(value)}`)
+}
+
+export function textRecord(
+  option: string,
+  value: Record<string, string> | undefined,
+): Record<string, string> | undefined {
+  if (value === undefined) return undefined
+  const pairs = entries(option, value)
+  for (const [name, content] of pairs) {
+    if (text(option, name) === '') throw invalid(option, 'has an entry without a name')
+    text(option, content)
+  }
+  return Object.fromEntries(pairs)
 }
 
 export function optionalSize(option: string, size: Size | undefined): number | undefined {
@@ -26,12 +64,12 @@ export function optionalSize(option: string, size: Size | undefined): number | u
 export function range(option: string, value: number | undefined, least: number, most: number) {
   if (value === undefined) return undefined
   if (typeof value === 'number' && value >= least && value <= most) return value
-  throw invalid(option, `must be a number from ${least} to ${most}, not ${String(value)}`)
+  throw invalid(option, `must be a number from ${least} to ${most}, not ${show(value)}`)
 }
 
 export function oneOf<T extends string>(option: string, value: T, accepted: readonly T[]): T {
   if (accepted.includes(value)) return value
-  throw invalid(option, `cannot be ${JSON.stringify(value)}`, `Use ${accepted.join(' or ')}.`)
+  throw invalid(option, `cannot be ${show(value)}`, `Use ${accepted.join(' or ')}.`)
 }
 
 export function invalid(option: string, complaint: string, hint?: string): KeelsonError {
@@ -39,4 +77,11 @@ export function invalid(option: string, complaint: string, hint?: string): Keels
     option,
     hint,
   })
+}
+
+/** A value in a message: short, and on one line. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(printable(value, 60))
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
 }
