@@ -19,7 +19,7 @@ use super::execute::{
     become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
 };
 use super::masks::{make_readonly, mask_paths};
-use super::mounts::{close_late, mount_all};
+use super::mounts::{clone_shared_sources, close_late, mount_all};
 use super::namespaces::{unshare_cgroup, unshare_network};
 use super::plan::Plan;
 use super::root::Root;
@@ -83,6 +83,7 @@ fn prepare(
     }
 
     // 3. The root file system.
+    let shared = clone_shared_sources(&plan.mounts)?;
     stop_propagation()?;
     let root = match prepared {
         Some(mounts) => attach_rootfs(mounts, &plan.root)?,
@@ -102,7 +103,7 @@ fn prepare(
     }
 
     // 5. What is mounted and made inside the root, and hidden there.
-    let late = mount_all(&root, &plan.mounts, &plan.cgroups)?;
+    let late = mount_all(&root, &plan.mounts, shared, &plan.cgroups)?;
     make_devices(&root, &plan.devices, &plan.mounts)?;
     let cwd = &plan.process.cwd;
     root.make_directory(cwd)

@@ -50,18 +50,42 @@ impl PlannedMount {
     }
 }
 
+/// Sources that go on sharing their mounts with the host, in the order of the mounts.
+pub type SharedSources = Vec<Option<OwnedFd>>;
+
+/// Takes them while this mount namespace is still the host's equal: a clone made then stays the host's peer.
+pub fn clone_shared_sources(mounts: &[PlannedMount]) -> Result<SharedSources> {
+    mounts
+        .iter()
+        .map(|mount| {
+            let shared = mount
+                .options
+                .propagation
+                .is_some_and(|propagation| propagation.kind == libc::MS_SHARED);
+            (mount.options.bind && shared)
+                .then(|| clone_source(mount))
+                .transpose()
+        })
+        .collect()
+}
+
 pub fn mount_all(
     root: &Root,
     mounts: &[PlannedMount],
+    shared: SharedSources,
     cgroups: &CgroupPlan,
 ) -> Result<LateReadonly> {
     let mut late = LateReadonly::new();
-    for mount in mounts {
+    for (mount, source) in mounts.iter().zip(shared) {
         let destination = &mount.config.destination;
         if mount.is_type("cgroup") {
             mount_cgroups(root, mount, cgroups)?;
         } else if mount.options.bind {
-            mount_bind(root, mount)?;
+            let tree = match source {
+                Some(tree) => tree,
+                None => clone_source(mount)?,
+            };
+            mount_bind(root, mount, &tree)?;
         } else {
             // A tmpfs has to take mount points and devices before it is closed.
             let is_late =
@@ -137,22 +161,24 @@ fn make(mount: &PlannedMount, attributes: u64) -> Result<OwnedFd> {
     .map_err(|failure| failure.path(&mount.config.destination))
 }
 
-fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
-    let destination = &mount.config.destination;
+fn clone_source(mount: &PlannedMount) -> Result<OwnedFd> {
     let source = mount.config.source.as_deref().unwrap_or(Path::new(""));
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if mount.options.recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = match rustix::mount::open_tree(CWD, source, flags) {
-        Err(Errno::NOENT) => {
-            return Err(Failure::kind("bind mount", "mount-source-missing")
-                .errno(Errno::NOENT)
-                .path(source));
-        }
-        tree => tree.step_at("bind mount", source)?,
-    };
-    let stat = rustix::fs::fstat(&tree).step_at("inspect the source of a mount", source)?;
+    match rustix::mount::open_tree(CWD, source, flags) {
+        Err(Errno::NOENT) => Err(Failure::kind("bind mount", "mount-source-missing")
+            .errno(Errno::NOENT)
+            .path(source)),
+        tree => tree.step_at("bind mount", source),
+    }
+}
+
+fn mount_bind(root: &Root, mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {
+    let destination = &mount.config.destination;
+    let source = mount.config.source.as_deref().unwrap_or(Path::new(""));
+    let stat = rustix::fs::fstat(tree).step_at("inspect the source of a mount", source)?;
     let target = if FileType::from_raw_mode(stat.st_mode).is_dir() {
         root.make_directory(destination)
     } else {
@@ -171,9 +197,9 @@ fn mount_bind(root: &Root, mount: &PlannedMount) -> Result<()> {
             },
             ..MountAttributes::default()
         };
-        mount_setattr(&tree, attributes).step_at("set the attributes of a mount", destination)?;
+        mount_setattr(tree, attributes).step_at("set the attributes of a mount", destination)?;
     }
-    finish(mount, &tree, &target)
+    finish(mount, tree, &target)
 }
 
 /// What is common to all: attributes of the whole subtree, propagation, and the place.
