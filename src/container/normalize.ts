@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { parseDuration } from '../util/duration.ts'
 import { nearest } from '../util/nearest.ts'
+import { show } from '../util/printable.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
 import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './normalize/io.ts'
 import {
@@ -24,7 +25,6 @@ import {
   oneOf,
   optionalSize,
   range,
-  show,
   text,
   textRecord,
   words,
@@ -128,9 +128,10 @@ export function normalizeContainer(
   command: string | readonly string[] | undefined,
   options: ContainerOptions,
 ): NormalizedContainer {
-  const network = oneOf('networks', options.networks ?? 'none', ['none', 'host'])
+  const network = oneOf('networks', options.networks, ['none', 'host'])
+  const ipc = oneOf('ipc', options.ipc, ['private', 'host'])
   const memory = memorySize(options)
-  const uts = oneOf('uts', options.uts ?? 'private', ['private', 'host'])
+  const uts = oneOf('uts', options.uts, ['private', 'host'])
   for (const name of ['hostname', 'domainname'] as const) {
     if (uts === 'host' && options[name] !== undefined) {
       throw invalid(name, 'would rename the host', "Leave it out, or give uts: 'private'.")
@@ -139,7 +140,7 @@ export function normalizeContainer(
   return {
     command: words('command', command),
     entrypoint: entrypointWords(options.entrypoint),
-    env: environmentRecord(options.env ?? {}),
+    env: environmentRecord(options.env),
     user: userText(options.user),
     workdir: workdirPath(options.workdir),
     hostname: hostName('hostname', options.hostname),
@@ -159,7 +160,7 @@ export function normalizeContainer(
     cpuset: cpuList(options.cpuset),
     pids: pidsLimit(options.pids),
     ulimits: entries('ulimits', options.ulimits).map(([name, limit]) => ulimit(name, limit)),
-    sysctls: sysctlRecord(options.sysctls ?? {}, { network, ipc: options.ipc ?? 'private' }),
+    sysctls: sysctlRecord(options.sysctls, { network, ipc }),
     shmSize: limitSize('shmSize', options.shmSize) ?? DEFAULT_SHM,
     oomScoreAdj: range('oomScoreAdj', options.oomScoreAdj, -1000, 1000),
     devices: list('devices', options.devices).map(device),
@@ -171,11 +172,11 @@ export function normalizeContainer(
     seccomp: seccompProfile(options.seccomp),
     apparmor: options.apparmor === undefined ? undefined : text('apparmor', options.apparmor),
     noNewPrivileges: flag('noNewPrivileges', options.noNewPrivileges, false),
-    pid: oneOf('pid', options.pid ?? 'private', ['private', 'host']),
-    ipc: oneOf('ipc', options.ipc ?? 'private', ['private', 'host']),
+    pid: oneOf('pid', options.pid, ['private', 'host']),
+    ipc,
     uts,
     init: flag('init', options.init, false),
-    extraHosts: hostLines(options.extraHosts ?? {}),
+    extraHosts: hostLines(options.extraHosts),
     dns: addresses(options.dns),
     dnsSearch: words('dnsSearch', options.dnsSearch),
     dnsOptions: words('dnsOptions', options.dnsOptions),

@@ -1,4 +1,5 @@
 import { keelsonError } from '../errors.ts'
+import { show } from './printable.ts'
 
 /** Milliseconds: a number, or text as Docker and Go write it: `1.5s`, `300ms`, `1m30s`, `2h`. */
 export type Duration = number | string
@@ -17,11 +18,10 @@ export function parseDuration(duration: Duration, option: string): number {
   if (milliseconds !== undefined && Number.isFinite(milliseconds) && milliseconds >= 0) {
     return milliseconds
   }
-  throw keelsonError(
-    'KEELSON_INVALID_OPTION',
-    `${option} is not a duration: ${JSON.stringify(duration) ?? String(duration)}.`,
-    { option, hint: 'Give milliseconds as a number, or text like "1.5s" or "1m30s".' },
-  )
+  throw keelsonError('KEELSON_INVALID_OPTION', `${option} is not a duration: ${show(duration)}.`, {
+    option,
+    hint: 'Give milliseconds as a number, or text like "1.5s" or "1m30s".',
+  })
 }
 
 function fromText(text: string): number | undefined {

@@ -12,3 +12,14 @@ export function printable(text: string, limit = 200): string {
     .trim()
   return clean.length > limit || text.length > limit * 4 ? `${clean.slice(0, limit)}...` : clean
 }
+
+/**
+ * A value of any type in an error message: short, and on one line.
+ * @internal
+ */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(printable(value, 60))
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
+}

@@ -1,4 +1,5 @@
 import { keelsonError } from '../errors.ts'
+import { show } from './printable.ts'
 
 /** Bytes: a number, or text as Docker writes it: `512m`, `1.5g`, `64kb`, `1024`. Units are powers of 1024. */
 export type Size = number | string
@@ -22,11 +23,10 @@ const TEXT = /^(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?$/i
 export function parseSize(size: Size, option: string): number {
   const bytes = typeof size === 'number' ? size : fromText(size)
   if (bytes !== undefined && Number.isSafeInteger(bytes) && bytes >= 0) return bytes
-  throw keelsonError(
-    'KEELSON_INVALID_OPTION',
-    `${option} is not a size: ${JSON.stringify(size) ?? String(size)}.`,
-    { option, hint: 'Give bytes as a whole number, or text like "512m" or "1.5g".' },
-  )
+  throw keelsonError('KEELSON_INVALID_OPTION', `${option} is not a size: ${show(size)}.`, {
+    option,
+    hint: 'Give bytes as a whole number, or text like "512m" or "1.5g".',
+  })
 }
 
 function fromText(text: string): number | undefined {

@@ -1,5 +1,6 @@
 import { normalize } from 'node:path'
 import { keelsonError } from '../errors.ts'
+import { show } from '../util/printable.ts'
 import { parseSize, type Size } from '../util/size.ts'
 
 /** A mount as {@link normalizeMount} leaves it. */
@@ -62,7 +63,7 @@ const IGNORED = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent'])
 export function normalizeMount(spec: Mount | string): NormalizedMount {
   const mount = typeof spec === 'string' ? parseShort(spec) : spec
   if (typeof mount !== 'object' || mount === null) {
-    throw invalid(`holds ${String(mount)}`, 'Give objects, or text as "/source:/target:ro".')
+    throw invalid(`holds ${show(mount)}`, 'Give objects, or text as "/source:/target:ro".')
   }
   switch (mount.type) {
     case 'bind':
@@ -84,7 +85,7 @@ export function normalizeMount(spec: Mount | string): NormalizedMount {
       }
     default:
       throw invalid(
-        `has an unknown type ${JSON.stringify((mount as { type: unknown }).type)}`,
+        `has an unknown type ${show((mount as { type: unknown }).type)}`,
         'The types are bind and tmpfs.',
       )
   }
@@ -93,10 +94,7 @@ export function normalizeMount(spec: Mount | string): NormalizedMount {
 function parseShort(text: string): Mount {
   const [source = '', target, options = '', ...rest] = text.split(':')
   if (target === undefined || rest.length > 0) {
-    throw invalid(
-      `cannot read ${JSON.stringify(text)}`,
-      'Write "/source:/target" or "/source:/target:ro".',
-    )
+    throw invalid(`cannot read ${show(text)}`, 'Write "/source:/target" or "/source:/target:ro".')
   }
   const mount: Extract<Mount, { type: 'bind' }> = { type: 'bind', source, target }
   for (const option of options.split(',').filter((word) => word !== '')) {
@@ -109,7 +107,7 @@ function parseShort(text: string): Mount {
 function absolute(path: unknown, what: string): string {
   if (typeof path === 'string' && path.startsWith('/') && !path.includes('\0')) return path
   throw invalid(
-    `needs an absolute ${what}, not ${JSON.stringify(path)}`,
+    `needs an absolute ${what}, not ${show(path)}`,
     'Use path.resolve() for a relative path.',
   )
 }
@@ -124,19 +122,19 @@ function propagation(value: string) {
   const found = PROPAGATIONS.find((each) => each === value)
   if (found !== undefined) return found
   throw invalid(
-    `has an unknown option ${JSON.stringify(value)}`,
+    `has an unknown option ${show(value)}`,
     `Use ro, rw or one of ${PROPAGATIONS.join(', ')}.`,
   )
 }
 
 function flag(value: boolean | undefined, name: string): boolean {
   if (value === undefined || typeof value === 'boolean') return value ?? false
-  throw invalid(`has ${name}: ${JSON.stringify(value)}`, 'Give true or false.')
+  throw invalid(`has ${name}: ${show(value)}`, 'Give true or false.')
 }
 
 function permissions(mode: number): number {
   if (Number.isInteger(mode) && mode >= 0 && mode <= 0o7777) return mode
-  throw invalid(`has a mode ${String(mode)}`, 'Give permissions as 0o755.')
+  throw invalid(`has a mode ${show(mode)}`, 'Give permissions as 0o755.')
 }
 
 function invalid(complaint: string, hint: string) {

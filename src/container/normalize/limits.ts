@@ -1,8 +1,9 @@
 /** Limits of a container: memory, processors, processes, setrlimit(2). */
 import { nearest } from '../../util/nearest.ts'
+import { show } from '../../util/printable.ts'
 import type { Size } from '../../util/size.ts'
 import type { ContainerOptions, Ulimit } from '../options.ts'
-import { invalid, optionalSize, range, show } from './values.ts'
+import { invalid, optionalSize, range } from './values.ts'
 
 const MIN_MEMORY = 6 * 1024 * 1024
 const RLIMITS = new Set(

@@ -1,6 +1,7 @@
 /** What a container is called, and what it calls others: host names, /etc/hosts, name servers. */
 import { isIP } from 'node:net'
-import { entries, invalid, list, show, text } from './values.ts'
+import { show } from '../../util/printable.ts'
+import { entries, invalid, list, text } from './values.ts'
 
 export function hostName(option: string, name: string | undefined): string | undefined {
   if (name === undefined) return undefined
@@ -17,14 +18,14 @@ export function hostName(option: string, name: string | undefined): string | und
   )
 }
 
-export function hostLines(hosts: Record<string, string> | readonly string[]) {
+export function hostLines(hosts: Record<string, string> | readonly string[] | undefined) {
   const pairs: [string, string][] = Array.isArray(hosts)
-    ? hosts.map((line: string) => {
+    ? list('extraHosts', hosts as string[]).map((line) => {
         const at = text('extraHosts', line).search(/[:=]/)
         if (at < 0) throw invalid('extraHosts', `has ${show(line)}`, 'Write it as "name:address".')
         return [line.slice(0, at), line.slice(at + 1)]
       })
-    : entries('extraHosts', hosts as Record<string, string>)
+    : entries('extraHosts', hosts as Record<string, string> | undefined)
   return pairs.map(([name, address]) => {
     if (hostName('extraHosts', name) === undefined || isIP(text('extraHosts', address)) === 0) {
       throw invalid('extraHosts', `has ${show(address)} for ${name}, which is not an IP address`)

@@ -1,6 +1,7 @@
 /** What is executed: entrypoint, environment, working directory, and the devices it finds. */
+import { show } from '../../util/printable.ts'
 import type { Device } from '../options.ts'
-import { entries, invalid, show, text, words } from './values.ts'
+import { entries, invalid, list, text, words } from './values.ts'
 
 /** An empty word is Docker's way to say "none". */
 export function entrypointWords(
@@ -9,13 +10,15 @@ export function entrypointWords(
   return words('entrypoint', value === '' ? [] : value)
 }
 
-export function environmentRecord(env: Record<string, string | undefined> | readonly string[]) {
+export function environmentRecord(
+  env: Record<string, string | undefined> | readonly string[] | undefined,
+) {
   const pairs: [string, string | undefined][] = Array.isArray(env)
-    ? env.map((line: string) => {
+    ? list('env', env as string[]).map((line) => {
         const at = text('env', line).indexOf('=')
         return at < 0 ? [line, undefined] : [line.slice(0, at), line.slice(at + 1)]
       })
-    : entries('env', env as Record<string, string | undefined>)
+    : entries('env', env as Record<string, string | undefined> | undefined)
   for (const [name, value] of pairs) {
     text('env', name)
     if (name === '' || name.includes('=')) {

@@ -3,7 +3,7 @@ import { entries, invalid, text } from './values.ts'
 const IPC_SYSCTL = /^(?:kernel\.(?:shm|msg)\w*|kernel\.sem|fs\.mqueue\.\w+)$/
 
 export function sysctlRecord(
-  sysctls: Record<string, string>,
+  sysctls: Record<string, string> | undefined,
   { network, ipc }: { network: string; ipc: string },
 ): Record<string, string> {
   const pairs = entries('sysctls', sysctls)

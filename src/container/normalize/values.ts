@@ -1,6 +1,6 @@
 /** Checks of single values, which name the option that a value was given for. */
 import { keelsonError, type KeelsonError } from '../../errors.ts'
-import { printable } from '../../util/printable.ts'
+import { show } from '../../util/printable.ts'
 import { parseSize, type Size } from '../../util/size.ts'
 
 /** The kernel ends strings at NUL. */
@@ -17,7 +17,7 @@ export function words(
   if (value === undefined) return undefined
   const given = typeof value === 'string' ? [value] : value
   if (!Array.isArray(given)) throw invalid(option, 'must be a list of strings')
-  return given.map((word) => text(option, word))
+  return [...given].map((word) => text(option, word))
 }
 
 export function flag(option: string, value: unknown, otherwise: boolean): boolean {
@@ -28,7 +28,8 @@ export function flag(option: string, value: unknown, otherwise: boolean): boolea
 
 export function list<T>(option: string, value: readonly T[] | undefined): readonly T[] {
   if (value === undefined) return []
-  if (Array.isArray(value)) return value
+  // A hole becomes an undefined element, which is noticed.
+  if (Array.isArray(value)) return [...(value as readonly T[])]
   throw invalid(option, `must be a list, not ${show(value)}`)
 }
 
@@ -67,7 +68,13 @@ export function range(option: string, value: number | undefined, least: number, 
   throw invalid(option, `must be a number from ${least} to ${most}, not ${show(value)}`)
 }
 
-export function oneOf<T extends string>(option: string, value: T, accepted: readonly T[]): T {
+/** The first of those accepted is the default. */
+export function oneOf<T extends string>(
+  option: string,
+  value: T | undefined,
+  accepted: readonly [T, ...T[]],
+): T {
+  if (value === undefined) return accepted[0]
   if (accepted.includes(value)) return value
   throw invalid(option, `cannot be ${show(value)}`, `Use ${accepted.join(' or ')}.`)
 }
@@ -77,11 +84,4 @@ export function invalid(option: string, complaint: string, hint?: string): Keels
     option,
     hint,
   })
-}
-
-/** A value in a message: short, and on one line. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(printable(value, 60))
-  if (typeof value === 'object' && value !== null) return 'an object'
-  return typeof value === 'function' ? 'a function' : String(value)
 }

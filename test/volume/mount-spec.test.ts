@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest'
+import { normalizeMount, type Mount } from '../../src/volume/mount-spec.ts'
+
+const bind = { type: 'bind', source: '/s', target: '/t' } as const
+const normalBind = { ...bind, readonly: false, propagation: 'rprivate', create: false }
+const normalTmpfs = { type: 'tmpfs', readonly: false, size: undefined, mode: undefined }
+
+describe('normalizeMount', () => {
+  test.each<[Mount | string, object]>([
+    ['/s:/t', normalBind],
+    ['/s:/t:ro', { ...normalBind, readonly: true }],
+    ['/s:/t:rw', normalBind],
+    ['/s:/t:rw,z', normalBind],
+    ['/s:/t:ro,rshared', { ...normalBind, readonly: true, propagation: 'rshared' }],
+    ['/s:/t:', normalBind],
+    ['/s:/t/', normalBind],
+    ['/s:/a/../t/.', normalBind],
+    [bind, normalBind],
+    [
+      { ...bind, readonly: true, create: true },
+      { ...normalBind, readonly: true, create: true },
+    ],
+    [
+      { ...bind, propagation: 'slave' },
+      { ...normalBind, propagation: 'slave' },
+    ],
+    [
+      { type: 'tmpfs', target: '/t' },
+      { ...normalTmpfs, target: '/t' },
+    ],
+    [
+      { type: 'tmpfs', target: '/t', size: '1m', mode: 0o700, readonly: true },
+      { type: 'tmpfs', target: '/t', readonly: true, size: 1_048_576, mode: 0o700 },
+    ],
+  ])('%j', (given, expected) => {
+    expect(normalizeMount(given)).toEqual(expected)
+  })
+
+  test.each<unknown>([
+    '',
+    '/s',
+    's:/t',
+    './s:/t',
+    '/s:t',
+    '/s:/',
+    '/s:/a/..',
+    '/s:/t:ro:ro',
+    '/s:/t:exec',
+    '/s\0:/t',
+    null,
+    undefined,
+    7,
+    {},
+    [],
+    { type: 'volume', source: 'v', target: '/t' },
+    { type: 'bind', target: '/t' },
+    { type: 'bind', source: '/s' },
+    { ...bind, source: '' },
+    { ...bind, source: 7 },
+    { ...bind, readonly: 'yes' },
+    { ...bind, create: 1 },
+    { ...bind, propagation: 'unbindable' },
+    { type: 'tmpfs' },
+    { type: 'tmpfs', target: '/t', size: '1x' },
+    { type: 'tmpfs', target: '/t', mode: 0o10000 },
+    { type: 'tmpfs', target: '/t', mode: '700' },
+    { type: 'tmpfs', target: '/t', readonly: null },
+  ])('%j is refused', (given) => {
+    expect(() => normalizeMount(given as Mount)).toThrow(
+      expect.objectContaining({
+        code: 'KEELSON_INVALID_OPTION',
+        option: 'mounts',
+        hint: expect.any(String),
+      }),
+    )
+  })
+})
