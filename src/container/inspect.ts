@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
 import { commandLine } from './command.ts'
@@ -111,7 +112,7 @@ export function inspectContainer(input: {
     labels: record.labels,
     state: input.state,
     command: commandLine(record.options, parameters),
-    hostname: hostnameOf(record.id, record.options),
+    hostname: hostnameOf(record.id, record.options, hostname()),
     options: record.options,
     imageConfig: parameters,
     stopSignal: stop.signal,

@@ -39,6 +39,11 @@ export const DIFFERENCES: readonly Difference[] = [
     because: 'a program that looks its own name up must not wait for name servers',
   },
   {
+    fact: /^memory swap$/,
+    keelson: /^-1$/,
+    because: 'no limit, in so many words: a new cgroup has none anyway, one that is updated may',
+  },
+  {
     fact: /^masked \/proc\/interrupts$|^masked \/sys\/devices\/virtual\/powercap$/,
     keelson: /^masked$/,
     because: 'newer versions of Docker mask them too',

@@ -136,6 +136,8 @@ async function ours(each: Case, id: string): Promise<Facts> {
     bundle: '/run/bundle',
     stdin: false,
     terminal: false,
+    blockIO: {},
+    everyController: false,
     // The directories of this processor's throttling are masked too, by newer versions of Docker as well.
     host: { ...(await readHostFacts()), rootless: false, thermalThrottle: [] },
     hostname: hostname(),

@@ -47,11 +47,6 @@ test('/etc/hostname is the name', () => {
 })
 
 describe('/etc/resolv.conf', () => {
-  const lines = (options: object) =>
-    etcFiles('box', { ...NOTHING, ...options }, HOST)
-      .resolvConf.trimEnd()
-      .split('\n')
-
   test("is the host's, without name servers that only the host can reach", () => {
     expect(linesOf({})).toEqual(['nameserver 192.0.2.1', 'search corp.test', 'options edns0'])
   })

@@ -1,8 +1,9 @@
 /** Limits of block devices and of huge pages, and rules of the device cgroup. */
+import type { DeviceRule } from '../../security/devices.ts'
+import { show } from '../../util/printable.ts'
 import { parseSize, type Size } from '../../util/size.ts'
 import type { BlockIo } from '../options.ts'
-import { invalid, range, text } from './values.ts'
-import type { DeviceRule } from '../../security/devices.ts'
+import { entries, invalid, list, range, text } from './values.ts'
 
 /** {@link BlockIo} in one form: devices by their paths on the host. */
 export interface NormalizedBlockIo {
@@ -22,9 +23,12 @@ interface Throttle {
 /** @throws `KEELSON_INVALID_OPTION` */
 export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefined {
   if (given === undefined) return undefined
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw invalid('blkio', `must be an object, not ${show(given)}`)
+  }
   return {
     weight: range('blkio.weight', given.weight, 10, 1000),
-    weightDevice: Object.entries(given.weightDevice ?? {}).map(([path, weight]) => {
+    weightDevice: entries('blkio.weightDevice', given.weightDevice).map(([path, weight]) => {
       const checked = range('blkio.weightDevice', weight, 10, 1000) ?? 0
       return { path: devicePath(path), weight: checked }
     }),
@@ -35,8 +39,8 @@ export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefin
   }
 }
 
-function throttles(name: string, rates: Record<string, Size> = {}): Throttle[] {
-  return Object.entries(rates).map(([path, rate]) => {
+function throttles(name: string, rates: Record<string, Size> | undefined): Throttle[] {
+  return entries(`blkio.${name}`, rates).map(([path, rate]) => {
     const parsed = parseSize(rate, `blkio.${name}`)
     if (parsed < 1) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
     return { path: devicePath(path), rate: parsed }
@@ -52,7 +56,7 @@ function devicePath(path: string): string {
 export function hugePageLimits(
   given: Record<string, Size> | undefined,
 ): { pageSize: string; limit: number }[] {
-  return Object.entries(given ?? {}).map(([pageSize, limit]) => {
+  return entries('hugetlb', given).map(([pageSize, limit]) => {
     if (!/^[1-9]\d*[KMG]B$/.test(pageSize)) {
       throw invalid('hugetlb', `names no page size: ${pageSize}`, 'Write it as "2MB" or "1GB".')
     }
@@ -62,8 +66,8 @@ export function hugePageLimits(
 
 /** Docker's words: `c 10:200 rwm`, `b 8:* r`, `a *:* rwm`. */
 export function deviceRules(given: readonly string[] | undefined): DeviceRule[] {
-  return (given ?? []).map((rule) => {
-    const match = /^([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(rule)
+  return list('deviceCgroupRules', given).map((rule) => {
+    const match = /^([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(text('deviceCgroupRules', rule))
     if (match === null) {
       throw invalid(
         'deviceCgroupRules',
