@@ -27,6 +27,9 @@ pub type Poller = crate::poller::Poller<Token>;
 /// How long a monitor waits for the first to connect.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After so long a silence there may be more of it.
+const IDLE: Duration = Duration::from_millis(500);
+
 /// A connection that leaves more than this unread is closed.
 const UNREAD: usize = 4 << 20;
 
@@ -75,6 +78,8 @@ pub struct Monitor<'a> {
     pub(super) terminating: bool,
     /// Only connections are left to be served.
     pub(super) over: bool,
+    /// Memory may be given back.
+    idle: bool,
     last_key: u64,
 }
 
@@ -126,6 +131,7 @@ impl<'a> Monitor<'a> {
             history: History::default(),
             terminating: false,
             over: false,
+            idle: false,
             last_key: 0,
         })
     }
@@ -137,7 +143,17 @@ impl<'a> Monitor<'a> {
             if self.is_done() {
                 return Ok(());
             }
-            for (token, flags) in self.poller.wait(self.timers.first())? {
+            let timeout = self.timers.first();
+            if std::mem::take(&mut self.idle) {
+                self.relay.trim();
+                // Directly before the wait, so that little is touched between.
+                sys::memory::trim();
+            }
+            let ready = self.poller.wait(timeout)?;
+            if !ready.is_empty() {
+                self.timers.set(Timer::Idle, IDLE);
+            }
+            for (token, flags) in ready {
                 if !self.event(token, flags) {
                     self.perish();
                     return Ok(());
@@ -177,6 +193,7 @@ impl<'a> Monitor<'a> {
             Timer::Kill => self.kill_processes(),
             Timer::Restart => self.start_again(),
             Timer::Freeze => self.look_at_freezer(),
+            Timer::Idle => self.idle = true,
         }
     }
 

@@ -205,6 +205,11 @@ impl Relay {
         Some(self.buffer.len())
     }
 
+    /// Nothing is to be relayed for a while.
+    pub fn trim(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     fn end_output(&mut self, poller: &Poller, id: u64) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;

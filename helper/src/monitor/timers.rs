@@ -9,6 +9,8 @@ pub enum Timer {
     /// The time a container was given to stop is over.
     Kill,
     Restart,
+    /// Nothing has happened for a while.
+    Idle,
     /// Look whether the container is frozen.
     Freeze,
 }

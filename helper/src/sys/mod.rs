@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod close;
 pub mod exec;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod network;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,7 +131,9 @@ impl Monitor {
 }
 
 pub fn connect(directory: &Path) -> Wire {
-    let socket = UnixStream::connect(directory.join("monitor.sock")).unwrap();
+    let directory = std::fs::File::open(directory).unwrap();
+    let path = format!("/proc/self/fd/{}/monitor.sock", directory.as_raw_fd());
+    let socket = UnixStream::connect(path).unwrap();
     // Whoever waits longer waits for something that does not come.
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
