@@ -4,6 +4,7 @@ import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
 import { Attachment, type AttachOptions } from './attach/attach.ts'
+import { attachTarget } from './attach/target.ts'
 import type { ContainerCore } from './core.ts'
 import type { ContainerExit } from './monitor-state.ts'
 import { waitFor, type WaitCondition } from './wait-condition.ts'
@@ -266,12 +267,7 @@ export class Container implements AsyncDisposable {
    * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
    */
   async attach(options: AttachOptions = {}): Promise<Attachment> {
-    const status = await this.#core.mustAllow('attach')
-    const monitor = isActive(status)
-      ? await this.#core.monitor('attach')
-      : await this.#core.launch()
-    const { tty, openStdin } = this.#core.record.options
-    return await Attachment.open({ monitor, tty, stdin: openStdin }, options)
+    return await Attachment.open(await attachTarget(this.#core), options)
   }
 
   /**

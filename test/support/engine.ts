@@ -33,6 +33,10 @@ const APPLETS = [
   'pwd',
   'env',
   'seq',
+  'stty',
+  'chmod',
+  'ln',
+  'yes',
 ]
 
 export async function testEngine(options: EngineOptions = {}): Promise<TestEngine> {
