@@ -47,6 +47,7 @@ export function readEvents(
   const end = until === undefined ? undefined : until.getTime() - Date.now()
   if (end !== undefined && Number.isNaN(end)) throw invalid('until', 'is no date')
   const stop = new AbortController()
+  const abort = () => stop.abort()
   const reader = new JournalReader(directory, {
     from: since === undefined ? 'now' : 'oldest',
     follow: end === undefined || end > 0,
@@ -55,7 +56,6 @@ export function readEvents(
   })
   const sources = [closing, ...(options.signal ? [options.signal] : [])]
   return (async function* () {
-    const abort = () => stop.abort()
     for (const source of sources) {
       if (source.aborted) abort()
       source.addEventListener('abort', abort, { once: true })

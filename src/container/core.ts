@@ -145,7 +145,9 @@ export class ContainerCore {
     const { launcher } = this.context.run
     for (let attempt = 1; ; attempt++) {
       const present = this.#client ?? (attempt === 1 ? undefined : await this.connect())
-      if (present !== undefined) return present
+      if (present !== undefined && this.#state?.status !== 'exited') return present
+      // Of a container that has ended: it goes as soon as it has told all.
+      await present?.ended.catch(() => {})
       try {
         await launcher.request('monitor', {
           container: this.id,

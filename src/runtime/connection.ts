@@ -64,6 +64,8 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
         socket.destroy(error as Error)
       }
     })
+    // Half a connection is none, whatever the socket allows.
+    socket.on('end', () => socket.end())
     socket.on('error', (cause) => this.fail(listen.gone(cause)))
     socket.on('close', () => this.fail(listen.gone(undefined)))
     socket.unref()

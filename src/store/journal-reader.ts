@@ -77,8 +77,7 @@ export class JournalReader {
   *#read(): Generator<string> {
     for (;;) {
       for (const segment of this.#segments) yield* readLines(segment)
-      const numbers = segmentNumbers(this.#directory).filter((number) => number >= this.#next)
-      const [found] = numbers
+      const found = segmentNumbers(this.#directory).find((number) => number >= this.#next)
       if (found === undefined) return
       if (found > this.#next && this.#segments.length > 0) throw this.#lost()
       if (this.#open(found) === undefined) throw this.#lost()

@@ -1,7 +1,7 @@
-import { readdir } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CreateOptions } from '../../src/index.ts'
+import type { CreateOptions, ListOptions } from '../../src/index.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
 
 let test: TestEngine
@@ -108,5 +108,154 @@ describe('events', () => {
       { type: 'container.exit', exitCode: 0 },
       { type: 'container.remove' },
     ])
+  })
+})
+
+describe('running containers', () => {
+  it('start, end and start again', async () => {
+    await using container = await create({ command: ['sh', '-c', 'echo x >> /count; exit 3'] })
+    expect(await container.wait()).toMatchObject({ exitCode: null })
+    await container.start()
+    expect(await container.wait()).toEqual({ exitCode: 3, signal: null, oomKilled: false })
+    expect(await container.state()).toMatchObject({ status: 'exited', pid: 0, exitCode: 3 })
+    const next = container.wait({ condition: 'next-exit' })
+    await container.start()
+    expect(await next).toMatchObject({ exitCode: 3 })
+    await container.start()
+    await container.wait()
+  })
+
+  it('are stopped by their signal, or killed when it does not help', async () => {
+    const script = 'trap "exit 5" USR1; while :; do sleep 0.01; done'
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sh', '-c', script],
+      stopSignal: 'SIGUSR1',
+    })
+    expect(await container.state()).toMatchObject({ status: 'running' })
+    await container.stop()
+    expect(await container.state()).toMatchObject({ status: 'exited', exitCode: 5, stopped: true })
+    await container.stop()
+    await container.start()
+    await container.stop({ timeout: 0 })
+    expect(await container.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
+  })
+
+  it('are paused and go on', async () => {
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sleep', '1000'],
+    })
+    await container.pause()
+    expect(await container.status()).toBe('paused')
+    await expect(container.pause()).rejects.toEqual(
+      coded('KEELSON_CONTAINER_STATE', { status: 'paused', action: 'pause' }),
+    )
+    await container.unpause()
+    expect(await container.status()).toBe('running')
+    await expect(container.unpause()).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
+    await expect(container.start()).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
+    await expect(container.remove()).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
+    const { pid } = await container.state()
+    await container.restart({ timeout: 0 })
+    expect((await container.state()).pid).not.toBe(pid)
+    await container.kill()
+    expect(await container.status()).toBe('exited')
+    await expect(container.kill()).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
+  })
+
+  it('are started again by their policy, and not after a stop', async () => {
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['false'],
+      restart: 'on-failure:2',
+    })
+    expect(await container.wait()).toMatchObject({ exitCode: 1 })
+    expect(await container.state()).toMatchObject({ status: 'exited', restartCount: 2 })
+  })
+
+  it('are removed when they have ended, if they should', async () => {
+    const container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sh', '-c', 'exit 4'],
+      autoRemove: true,
+    })
+    await container.wait({ condition: 'removed' })
+    await expect(test.engine.containers.get(container.id)).rejects.toEqual(
+      coded('KEELSON_CONTAINER_NOT_FOUND'),
+    )
+  })
+
+  it('that cannot be started say why, and leave nothing with run()', async () => {
+    const name = 'never'
+    const options = { image: test.image, command: ['no-such-program'], name }
+    await expect(test.engine.containers.run(options)).rejects.toEqual(
+      coded('KEELSON_COMMAND_NOT_FOUND'),
+    )
+    await using container = await test.engine.containers.create(options)
+    await expect(container.start()).rejects.toEqual(coded('KEELSON_COMMAND_NOT_FOUND'))
+    expect(await container.status()).toBe('created')
+    await expect(container.start()).rejects.toEqual(coded('KEELSON_COMMAND_NOT_FOUND'))
+  })
+
+  it('are limited anew while they run', async () => {
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sleep', '1000'],
+      memory: '64m',
+    })
+    await container.update({ memory: '32m', memorySwap: '32m', pids: 50, restart: 'always' })
+    const { options, runtime } = await container.inspect()
+    expect(options).toMatchObject({ memory: 32 * 1024 * 1024, restart: { policy: 'always' } })
+    const { v2, v1 } = runtime.keelson.cgroups
+    const limit = v1?.['memory']
+      ? join(v1['memory'], 'memory.limit_in_bytes')
+      : join(v2 ?? '', 'memory.max')
+    expect((await readFile(limit, 'utf8')).trim()).toBe(String(32 * 1024 * 1024))
+  })
+
+  it('are listed by what they are', async () => {
+    const { containers } = test.engine
+    const run = (name: string, labels: Record<string, string>) =>
+      containers.run({ image: test.image, command: ['sleep', '1000'], name, labels })
+    await using one = await run('list-one', { tier: 'web', env: 'test' })
+    await using two = await run('list-two', { tier: 'db' })
+    await using idle = await create({ name: 'list-idle' })
+    const names = async (options: ListOptions) =>
+      (await containers.list(options)).map(({ name }) => name).sort()
+    expect(await names({})).toEqual(['list-one', 'list-two'])
+    expect(await names({ all: true })).toEqual(['list-idle', 'list-one', 'list-two'])
+    expect(await names({ filters: { label: 'tier=web' } })).toEqual(['list-one'])
+    expect(await names({ filters: { label: ['tier'] } })).toEqual(['list-one', 'list-two'])
+    expect(await names({ filters: { status: 'created' } })).toEqual(['list-idle'])
+    expect(await names({ filters: { name: 'two' } })).toEqual(['list-two'])
+    expect(await names({ all: true, filters: { id: [idle.id.slice(0, 9)] } })).toEqual([idle.name])
+    expect(await names({ filters: { ancestor: test.image.id } })).toEqual([one.name, two.name])
+    expect(await containers.prune()).toEqual({ containers: [idle.id] })
+  })
+
+  it('tell what happens to them', async () => {
+    const live = test.engine.events({ filters: { container: 'story' } })
+    const container = await create({ name: 'story' })
+    await container.start()
+    await container.pause()
+    await container.unpause()
+    await container.kill()
+    await container.remove()
+    const types: string[] = []
+    for await (const event of live) {
+      types.push(event.type.slice('container.'.length))
+      if (event.type === 'container.remove') break
+    }
+    expect(types).toEqual(['create', 'start', 'pause', 'unpause', 'exit', 'kill', 'remove'])
+  })
+
+  it('keep their image', async () => {
+    await using container = await create()
+    await expect(test.image.remove()).rejects.toEqual(
+      coded('KEELSON_IMAGE_IN_USE', { containers: [container.id] }),
+    )
+    await test.engine.images.prune({ all: true })
+    await container.start()
   })
 })

@@ -517,11 +517,11 @@ impl Monitor<'_> {
         let mut errors = self.remains.remove_cgroups();
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.remove.at_exit) {
             errors.extend(self.remains.remove_trees(&plan.remove.trees));
+            if let Some(journal) = &plan.journal {
+                journal.tell_removed(&self.container);
+            }
         }
         self.remains = Remains::default();
-        if let Some(journal) = self.plan.as_ref().and_then(|plan| plan.journal.as_ref()) {
-            journal.tell_removed(&self.container);
-        }
         let container = self.container.clone();
         self.tell_watchers(Event::Removed {
             container: &container,
