@@ -23,7 +23,9 @@ interface ErrorInit {
  *
  * @example
  * ```ts
- * import { KeelsonError } from 'keelson'
+ * import { Engine, KeelsonError } from 'keelson'
+ *
+ * await using engine = await Engine.open()
  * try {
  *   await engine.images.pull('no-such-host.invalid/x:1')
  * } catch (error) {

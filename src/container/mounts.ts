@@ -46,10 +46,10 @@ export function planMounts(input: MountInput): OciMount[] {
  */
 export function planRootfsPropagation(
   mounts: readonly NormalizedMount[],
-): 'shared' | 'rslave' | undefined {
+): 'shared' | 'slave' | undefined {
   const asked = mounts.map((each) => (each.type === 'bind' ? each.propagation : ''))
   if (asked.some((each) => each.endsWith('shared'))) return 'shared'
-  return asked.some((each) => each.endsWith('slave')) ? 'rslave' : undefined
+  return asked.some((each) => each.endsWith('slave')) ? 'slave' : undefined
 }
 
 function systemMounts(input: MountInput): OciMount[] {

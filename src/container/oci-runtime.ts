@@ -48,7 +48,7 @@ export interface OciLinux {
   sysctl?: Record<string, string>
   resources: OciResources
   seccomp?: LinuxSeccomp
-  rootfsPropagation?: 'shared' | 'rslave'
+  rootfsPropagation?: 'shared' | 'slave'
   maskedPaths: string[]
   readonlyPaths: string[]
 }

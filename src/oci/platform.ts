@@ -21,6 +21,8 @@ const WORD = /^[A-Za-z0-9_.-]+$/
  *
  * @example
  * ```ts
+ * import { parsePlatform } from './platform.ts'
+ *
  * parsePlatform('linux/aarch64') // { os: 'linux', architecture: 'arm64', variant: 'v8' }
  * ```
  */

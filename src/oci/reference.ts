@@ -90,6 +90,8 @@ export class Reference {
  *
  * @example
  * ```ts
+ * import { parseReference } from 'keelson'
+ *
  * parseReference('alpine:3.22').toString() // 'docker.io/library/alpine:3.22'
  * parseReference('localhost:5000/team/app').tag // 'latest'
  * ```

@@ -49,6 +49,9 @@ interface CallOptions {
  *
  * @example
  * ```ts
+ * import { parseReference } from '../oci/reference.ts'
+ * import { RegistryClient } from './client.ts'
+ *
  * await using client = new RegistryClient()
  * const { descriptor, bytes } = await client.manifest(parseReference('alpine:3.22'))
  * ```

@@ -10,6 +10,10 @@ export type RegistryAuth =
  *
  * @example
  * ```ts
+ * import { readFile } from 'node:fs/promises'
+ * import { Engine } from 'keelson'
+ *
+ * const password = process.env['REGISTRY_PASSWORD'] ?? ''
  * await using engine = await Engine.open({
  *   registries: {
  *     'docker.io': { mirrors: ['mirror.example.com'] },

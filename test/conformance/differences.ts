@@ -44,6 +44,13 @@ export const DIFFERENCES: readonly Difference[] = [
     because: 'no limit, in so many words: a new cgroup has none anyway, one that is updated may',
   },
   {
+    fact: /^rootfsPropagation$/,
+    docker: /^rslave$/,
+    keelson: /^slave$/,
+    because:
+      'the specification has no rslave; and below the root every mount has a propagation of its own',
+  },
+  {
     fact: /^masked \/proc\/interrupts$|^masked \/sys\/devices\/virtual\/powercap$/,
     keelson: /^masked$/,
     because: 'newer versions of Docker mask them too',

@@ -14,6 +14,10 @@ import { killExec, startExec, type Ended, type StartedExec } from './start.ts'
  *
  * @example
  * ```ts
+ * import { Engine } from 'keelson'
+ *
+ * await using engine = await Engine.open()
+ * const container = await engine.containers.get('database')
  * await using shell = await container.spawn(['sh'], { tty: { columns: 80, rows: 24 } })
  * process.stdin.pipe(shell.stdin)
  * shell.stdout.pipe(process.stdout)
