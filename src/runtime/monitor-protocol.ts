@@ -63,8 +63,9 @@ export interface RestartPlan {
   resetAfter: number
 }
 
-/** Process of the OCI runtime configuration. */
+/** Docker's semantics; see "Health checks" in `docs/helper-protocol.md`. Times are milliseconds; `timeout` 0 is none. */
 export interface HealthPlan {
+  /** Process of the OCI runtime configuration. */
   process: object
   interval: number
   timeout: number

@@ -241,6 +241,7 @@ impl Monitor<'_> {
 
     /// Kills all and waits for them. They may hold the end of the container's pid 1 up until they are reaped.
     pub fn end_execs(&mut self) {
+        self.abandon_check();
         let keys: Vec<u64> = self.execs.running.keys().copied().collect();
         for running in self.execs.running.values() {
             running.exec.kill_all();
@@ -276,7 +277,7 @@ impl Monitor<'_> {
         }
     }
 
-    fn leave(&mut self, exec: Exec) {
+    pub(super) fn leave(&mut self, exec: Exec) {
         if let Some(life) = &mut self.life {
             exec.leave(&mut life.container);
         }

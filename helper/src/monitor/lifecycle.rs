@@ -32,6 +32,13 @@ pub struct Life {
     freezing: Option<Instant>,
 }
 
+impl Life {
+    /// How long the run has lasted.
+    pub fn lasted(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
 pub struct Waiter {
     pub request: Request,
     pub awaited: Awaited,
@@ -108,6 +115,7 @@ impl Monitor<'_> {
         }
         let plan = self.stop_plan(stop);
         self.state.stopped = false;
+        self.again = self.life.is_some();
         self.waiters.push(Waiter {
             request,
             awaited: Awaited::Start,
@@ -127,6 +135,7 @@ impl Monitor<'_> {
         if stop && !self.over {
             self.state.stopped = true;
             // Whoever wanted it to start again is refused.
+            self.again = false;
             self.fail_waiters(Awaited::Start, "cancelled");
         }
         if self.life.is_some() {
@@ -143,7 +152,7 @@ impl Monitor<'_> {
         Ok(false)
     }
 
-    fn begin_to_stop(&mut self, plan: StopPlan) {
+    pub fn begin_to_stop(&mut self, plan: StopPlan) {
         let Some(life) = &mut self.life else {
             return;
         };
@@ -205,6 +214,7 @@ impl Monitor<'_> {
             Ok(true) => {
                 life.frozen = true;
                 life.freezing = None;
+                self.end_checks();
                 self.state.status = Status::Paused;
                 self.tell_state();
                 self.answer_waiters(Awaited::Frozen, &Ok(raw(&json!({}))));
@@ -230,6 +240,7 @@ impl Monitor<'_> {
         life.container.freeze(false)?;
         life.frozen = false;
         self.state.status = Status::Running;
+        self.wait_for_check();
         self.tell_state();
         Ok(())
     }
@@ -277,11 +288,7 @@ impl Monitor<'_> {
         }
     }
 
-    pub fn start_again(&mut self) {
-        self.begin_life();
-    }
-
-    fn begin_life(&mut self) {
+    pub fn begin_life(&mut self) {
         if let Err(failure) = self.try_begin() {
             self.start_failed(raw(&failure));
         }
@@ -386,6 +393,7 @@ impl Monitor<'_> {
         if state.status != Status::Stopping {
             state.status = Status::Running;
         }
+        self.begin_checks();
         self.tell_state();
         let ok = raw(&json!({ "pid": pid, "warnings": warnings }));
         self.answer_waiters(Awaited::Start, &Ok(ok));
@@ -421,7 +429,7 @@ impl Monitor<'_> {
         };
         self.poller.remove(life.container.channel());
         self.poller.remove(life.container.pidfd());
-        let lasted = life.began.elapsed();
+        let lasted = life.lasted();
         let alone = life.container.ends_with_pid_1();
         self.remains = life.container.into_remains().0;
         if !alone {
@@ -473,10 +481,7 @@ impl Monitor<'_> {
         let Some(plan) = &self.plan else {
             return;
         };
-        let asked = self
-            .waiters
-            .iter()
-            .any(|waiter| waiter.awaited == Awaited::Start);
+        let asked = std::mem::take(&mut self.again);
         let free = !self.state.stopped && !self.terminating;
         let next = match run {
             Some(run) if free => restart::next(&plan.restart, self.history, run),
@@ -561,7 +566,9 @@ impl Monitor<'_> {
             // Without room on the disk the container goes on; the next transition is written as a whole again.
             let _ = state::write(&plan.state, &state);
             if let Some(journal) = &plan.journal {
-                journal.tell_state(&self.container, self.told.as_deref(), &state);
+                let brief = raw(&self.state.in_brief());
+                journal.tell_state(&self.container, self.told.as_deref(), &brief);
+                self.told = Some(brief);
             }
         }
         let container = self.container.clone();
@@ -569,7 +576,6 @@ impl Monitor<'_> {
             container: &container,
             state: &state,
         });
-        self.told = Some(state);
     }
 
     fn answer_waiters(&mut self, awaited: Awaited, result: &Result<Box<RawValue>, Box<RawValue>>) {

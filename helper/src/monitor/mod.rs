@@ -5,9 +5,11 @@
 //! one when its container has.
 
 mod attachment;
+mod checks;
 mod clock;
 mod door;
 mod execs;
+mod health;
 mod journal;
 mod lifecycle;
 mod log;

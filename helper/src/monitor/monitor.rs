@@ -8,6 +8,7 @@ use rustix::event::epoll::EventFlags;
 use serde_json::value::RawValue;
 
 use super::Setup;
+use super::checks::Checking;
 use super::door::Door;
 use super::execs::Execs;
 use super::lifecycle::{Life, Waiter};
@@ -46,6 +47,9 @@ pub enum Token {
     Exit(u64),
     ExecChannel(u64),
     ExecExit(u64),
+    CheckExit(u64),
+    /// Its stdout or stderr.
+    CheckOutput(u64),
     /// What a program writes, and what it reads.
     Output(u64),
     Input(u64),
@@ -71,9 +75,13 @@ pub struct Monitor<'a> {
     /// Of the life before, until the next one has locks of its own.
     pub(super) remains: Remains,
     pub(super) execs: Execs,
+    /// A health check that is under way.
+    pub(super) checking: Option<Checking>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) timers: Timers,
     pub(super) history: History,
+    /// The present run is to be followed by another, whatever the policy.
+    pub(super) again: bool,
     /// The host is going down, or asks for this to end.
     pub(super) terminating: bool,
     /// Only connections are left to be served.
@@ -126,9 +134,11 @@ impl<'a> Monitor<'a> {
             life: None,
             remains: Remains::default(),
             execs: Execs::default(),
+            checking: None,
             waiters: Vec::new(),
             timers,
             history: History::default(),
+            again: false,
             terminating: false,
             over: false,
             idle: false,
@@ -181,6 +191,8 @@ impl<'a> Monitor<'a> {
             Token::Exit(key) => self.end_life(key),
             Token::ExecChannel(key) => self.hear_exec(key),
             Token::ExecExit(key) => self.end_exec(key),
+            Token::CheckExit(key) => self.end_check(key),
+            Token::CheckOutput(index) => self.hear_check(index),
             Token::Output(id) => self.relay.readable(&self.poller, id),
             Token::Input(id) => self.relay.writable(&self.poller, id, flags),
         }
@@ -191,7 +203,9 @@ impl<'a> Monitor<'a> {
         match timer {
             Timer::Forsaken => {}
             Timer::Kill => self.kill_processes(),
-            Timer::Restart => self.start_again(),
+            Timer::Restart => self.begin_life(),
+            Timer::Check => self.check(),
+            Timer::CheckTimeout => self.time_check_out(),
             Timer::Freeze => self.look_at_freezer(),
             Timer::Idle => self.idle = true,
         }
@@ -321,6 +335,8 @@ impl From<Token> for u64 {
             Token::Exit(key) => (key << 4) | 6,
             Token::ExecChannel(key) => (key << 4) | 7,
             Token::ExecExit(key) => (key << 4) | 8,
+            Token::CheckExit(key) => (key << 4) | 11,
+            Token::CheckOutput(index) => (index << 4) | 12,
             Token::Output(id) => (id << 4) | 9,
             Token::Input(id) => (id << 4) | 10,
         }
@@ -341,7 +357,9 @@ impl From<u64> for Token {
             7 => Token::ExecChannel(key),
             8 => Token::ExecExit(key),
             9 => Token::Output(key),
-            _ => Token::Input(key),
+            10 => Token::Input(key),
+            11 => Token::CheckExit(key),
+            _ => Token::CheckOutput(key),
         }
     }
 }

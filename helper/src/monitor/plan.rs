@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::health::HealthPlan;
 use super::journal::Journal;
 use crate::error::{Failure, Result};
 use crate::run::Config;
@@ -17,6 +18,7 @@ pub struct MonitorPlan {
     pub state: StateFile,
     pub log: Option<LogPlan>,
     pub restart: RestartPlan,
+    pub health: Option<HealthPlan>,
     pub stop: StopPlan,
     pub remove: RemovePlan,
     pub journal: Option<Journal>,

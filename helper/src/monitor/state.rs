@@ -8,12 +8,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::health::Health;
 use super::log::Lost;
 use super::plan::StateFile;
 use crate::error::{Result, Step};
 
 /// `MonitorState` in `src/runtime/monitor-protocol.ts`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
     pub version: u64,
@@ -31,6 +32,8 @@ pub struct State {
     pub error: Option<Box<RawValue>>,
     pub restart_count: u32,
     pub stopped: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Lost>,
 }
@@ -61,8 +64,20 @@ impl State {
             error: None,
             restart_count: 0,
             stopped: false,
+            health: None,
             log: None,
         }
+    }
+}
+
+impl State {
+    /// As the journal has it: without what each health check said.
+    pub fn in_brief(&self) -> State {
+        let mut brief = self.clone();
+        if let Some(health) = &mut brief.health {
+            health.log.clear();
+        }
+        brief
     }
 }
 

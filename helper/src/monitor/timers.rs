@@ -11,6 +11,9 @@ pub enum Timer {
     Restart,
     /// Nothing has happened for a while.
     Idle,
+    /// The next health check.
+    Check,
+    CheckTimeout,
     /// Look whether the container is frozen.
     Freeze,
 }
