@@ -48,7 +48,7 @@ export type {
   PidsStats,
   Stats,
 } from './container/stats/stats.ts'
-export type { StatsStreamOptions } from './container/stats/stream.ts'
+export type { StatsOptions } from './container/stats/stream.ts'
 export type { ContainerProcess, ProcessState } from './container/top.ts'
 export type { WaitUntilOptions } from './container/wait/combine.ts'
 export type { WaitHttpOptions } from './container/wait/http.ts'

@@ -36,7 +36,15 @@ import { renameContainer } from './rename.ts'
 import type { RunningProcess } from './run.ts'
 import { configOf, startContainer } from './start.ts'
 import { isActive } from './state.ts'
+import type { Stats } from './stats/stats.ts'
+import { streamStats, type StatsOptions } from './stats/stream.ts'
+import { statsTarget } from './stats/target.ts'
+import { listProcesses, type ContainerProcess } from './top.ts'
 import { updateContainer, type UpdateOptions } from './update.ts'
+import { userNames } from './user-names.ts'
+import { waitUntilReady, type ReadyOptions } from './wait/ready.ts'
+import type { WaitStrategy } from './wait/strategy.ts'
+import { waitTarget } from './wait/target.ts'
 
 const SIGKILL = 9
 
@@ -303,6 +311,56 @@ export class Container implements AsyncDisposable {
   }
 
   /**
+   * Waits until it is ready to be used, which is when `strategy` says so: see {@link wait}.
+   *
+   * @throws `KEELSON_WAIT_TIMEOUT` when it was not so in time, `KEELSON_WAIT_FAILED` when it cannot become so any more, as when it has ended;
+   *   both say what there was to see: `logs` (the last lines), `listening` (its ports), `exit`, `health`. `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine, wait } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * await using database = await engine.containers.run({ image: 'docker.io/library/postgres:18' })
+   * await database.ready(wait.port(5432), { timeout: '30s' })
+   * ```
+   */
+  async ready(strategy: WaitStrategy, options: ReadyOptions = {}): Promise<void> {
+    await waitUntilReady(waitTarget(this.#core), strategy, options)
+  }
+
+  /**
+   * What it uses: a sample at once, then one a second until it ends.
+   *
+   * @throws `KEELSON_INVALID_OPTION` at once; while iterating `KEELSON_CONTAINER_STATE` when it does not run, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * for await (const { cpu, memory } of container.stats({ interval: '5s' })) {
+   *   console.log(cpu?.percent, memory?.usage)
+   * }
+   * ```
+   */
+  stats(options: StatsOptions = {}): AsyncGenerator<Stats, void, undefined> {
+    return streamStats(statsTarget(this.#core, this.#configuration), options)
+  }
+
+  /** Its processes, in order of pid. @throws `KEELSON_CONTAINER_STATE` when it does not run */
+  async top(): Promise<ContainerProcess[]> {
+    await this.#core.mustAllow('read its processes')
+    const { record, context } = this.#core
+    const [{ keelson }, { passwd }] = await Promise.all([
+      this.#configuration(),
+      context.run.users.of(record.image.chain),
+    ])
+    return await listProcesses(keelson.cgroups, userNames(passwd, context.run.user?.uidMappings))
+  }
+
+  /**
    * Removes it with everything it wrote. Its name is free when this returns; removing it twice, or by two programs at once, is no error.
    *
    * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set
@@ -396,8 +454,11 @@ export class Container implements AsyncDisposable {
   }
 
   #execTarget(): ExecTarget {
-    return execTarget(this.#core, async () => (this.#config ??= await configOf(this.#core)))
+    return execTarget(this.#core, this.#configuration)
   }
+
+  readonly #configuration = async (): Promise<OciConfig> =>
+    (this.#config ??= await configOf(this.#core))
 
   #tell(type: string, more: object = {}): void {
     const { context, record } = this.#core

@@ -48,11 +48,15 @@ export async function waitFor(
   )
 }
 
-function mustHaveCheck(core: ContainerCore, state: MonitorState | undefined): void {
-  if (state?.health !== undefined) return
-  const { name, options, image } = core.record
+/** Its own health check, or its image's. */
+export function hasHealthCheck({ record: { options, image } }: ContainerCore): boolean {
   const test = options.healthcheck?.test ?? image.parameters.Healthcheck?.Test
-  if (test !== undefined && test.length > 0 && test[0] !== 'NONE') return
+  return test !== undefined && test.length > 0 && test[0] !== 'NONE'
+}
+
+function mustHaveCheck(core: ContainerCore, state: MonitorState | undefined): void {
+  if (state?.health !== undefined || hasHealthCheck(core)) return
+  const { name } = core.record
   throw keelsonError(
     'KEELSON_INVALID_OPTION',
     `The container ${name} has no health check to wait for.`,

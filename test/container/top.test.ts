@@ -54,8 +54,9 @@ test('a zombie has neither memory nor arguments', () => {
   })
 })
 
+const argsOf = (line: Buffer) => parseProcess(stat('x'), status, line)?.args
+
 test('arguments may be empty, cut off, and anything but text', () => {
-  const argsOf = (line: Buffer) => parseProcess(stat('x'), status, line)?.args
   expect(argsOf(Buffer.from('a\x00\x00b\x00'))).toEqual(['a', '', 'b'])
   expect(argsOf(Buffer.from('a\x00cut of'))).toEqual(['a', 'cut of'])
   expect(argsOf(Buffer.from([0x61, 0xff, 0x1b, 0x62, 0]))).toEqual(['a\ufffd\ufffdb'])

@@ -37,6 +37,7 @@ const APPLETS = [
   'chmod',
   'ln',
   'yes',
+  'nc',
 ]
 
 export async function testEngine(options: EngineOptions = {}): Promise<TestEngine> {

@@ -58,7 +58,8 @@ export function leaf(description: string, options: WaitOptions, work: WaitWork):
   }
 }
 
-function howItEnded(state: MonitorState | undefined, removed: boolean): string | undefined {
+/** In words; undefined while it runs, or may come to. */
+export function howItEnded(state: MonitorState | undefined, removed: boolean): string | undefined {
   if (removed) return 'the container was removed'
   if (state === undefined || isActive(state.status)) return undefined
   const { exitCode, signal, oomKilled } = exitOf(state)

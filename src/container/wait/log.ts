@@ -1,6 +1,6 @@
 import { keelsonError } from '../../errors.ts'
 import { printable } from '../../util/printable.ts'
-import { leaf, type WaitOptions } from './leaf.ts'
+import { howItEnded, leaf, type WaitOptions } from './leaf.ts'
 import { NotReady, type WaitStrategy } from './strategy.ts'
 
 export interface WaitLogOptions extends WaitOptions {
@@ -31,7 +31,8 @@ export function waitForLog(
       if (options.stream !== undefined && stream !== options.stream) continue
       if (matches(text) && ++found === times) return
     }
-    throw new NotReady(`the log ended, and had it ${found} times`)
+    const why = await target.until(howItEnded, { signal, what: `waiting for ${description}` })
+    throw new NotReady(`${why}, and had written it ${found} times`)
   })
 }
 

@@ -83,7 +83,6 @@ function inWords({ listening, logs, health, exit }: Seen): string[] {
       ? [ports.length > 0 ? `it listens on ${ports.join(', ')}` : 'it listens on no port']
       : []),
     ...(health === undefined ? [] : [`its health is ${health}`]),
-    ...(exit === undefined ? [] : [`it ended with ${exit.signal ?? `exit code ${exit.exitCode}`}`]),
     last === undefined ? 'it wrote nothing' : `its last words were "${printable(last.text)}"`,
   ]
 }

@@ -12,6 +12,7 @@ export interface WaitExitOptions extends WaitOptions {
 export function waitForHealthy(options: WaitOptions = {}): WaitStrategy {
   const what = 'its health check to succeed'
   return whileRunning(what, options, async (target, signal) => {
+    if (!target.checksHealth) throw new NotReady('it has no health check')
     const why = await target.until((state) => verdict(state), {
       signal,
       what: `waiting for ${what}`,
@@ -22,9 +23,8 @@ export function waitForHealthy(options: WaitOptions = {}): WaitStrategy {
 
 function verdict(state: MonitorState | undefined): string | undefined {
   if (state === undefined || !isActive(state.status)) return undefined
-  if (state.health === undefined) return 'it has no health check'
-  if (state.health.status === 'healthy') return 'healthy'
-  if (state.health.status === 'starting') return undefined
+  if (state.health?.status === 'healthy') return 'healthy'
+  if (state.health?.status !== 'unhealthy') return undefined
   return `its health check failed ${state.health.failingStreak} times in a row`
 }
 

@@ -10,6 +10,8 @@ export interface WaitLine {
 /** What can be found out about a container from outside, for waiting on it. @internal */
 export interface WaitTarget {
   name: string
+  /** It has a health check. */
+  checksHealth: boolean
   /** The present state, and every later one, until `look` finds something; `undefined` for one that was never started. */
   until<T>(
     look: (state: MonitorState | undefined, removed: boolean) => T | undefined,

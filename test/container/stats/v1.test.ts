@@ -30,9 +30,10 @@ test('memory counts the cgroups below, and no limit is a number near 2^63', () =
   })
 })
 
+const table = (read: number, write: number) =>
+  `8:0 Read ${read}\n8:0 Write ${write}\n8:0 Sync 99\n8:0 Total ${read + write}\n8:16 Read 1\n8:16 Write 2\nTotal 1234\n`
+
 test('transfers are summed over devices, without the totals', () => {
-  const table = (read: number, write: number) =>
-    `8:0 Read ${read}\n8:0 Write ${write}\n8:0 Sync 99\n8:0 Total ${read + write}\n8:16 Read 1\n8:16 Write 2\nTotal 1234\n`
   expect(
     ioOfV1({
       'blkio.throttle.io_service_bytes_recursive': table(100, 200),

@@ -23,11 +23,12 @@ test('tells listening sockets from connections', () => {
   ])
 })
 
+const listener = (address: string) =>
+  `   0: ${address}:0050 ${'0'.repeat(32)}:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0\n`
+
 test('reads addresses of IPv6', () => {
-  const line = (address: string) =>
-    `   0: ${address}:0050 ${'0'.repeat(32)}:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0\n`
   const all = ['0'.repeat(32), `${'0'.repeat(24)}01000000`, 'B80D0120000000000000000042000000']
-  const sockets = parseSockets(HEAD + all.map(line).join(''), 'tcp')
+  const sockets = parseSockets(HEAD + all.map(listener).join(''), 'tcp')
   expect(sockets.map(({ address }) => address)).toEqual(['::', '::1', '2001:db8::42'])
   expect(canonicalAddress('2001:0db8:0:0:0:0:0:0042')).toBe('2001:db8::42')
   expect(canonicalAddress('127.0.0.1')).toBe('127.0.0.1')

@@ -19,6 +19,7 @@ const RUNNING: MonitorState = {
 /** A "container" that is this process: its ports are ours, and the test says how it fares. */
 export class Target implements WaitTarget {
   readonly name = 'web'
+  checksHealth = true
   readonly #events = new EventEmitter()
   readonly #lines: WaitLine[] = []
   #state: MonitorState | undefined = RUNNING

@@ -1,0 +1,55 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { keelsonError } from '../../errors.ts'
+import type { ContainerCore } from '../core.ts'
+import { readLogs } from '../logs/logs.ts'
+import { logSource } from '../logs/source.ts'
+import { hasHealthCheck } from '../wait-condition.ts'
+import type { WaitLine, WaitTarget } from './strategy.ts'
+
+/** This container, to be waited for. */
+export function waitTarget(core: ContainerCore): WaitTarget {
+  return {
+    name: core.record.name,
+    checksHealth: hasHealthCheck(core),
+    until: (look, options) => core.until(look, options),
+    logs: (signal) => sinceStart(core, signal),
+    async tail(lines) {
+      const last: WaitLine[] = []
+      for await (const line of readLogs(logSource(core), { tail: lines })) last.push(line)
+      return last
+    },
+    connect: (port, signal) => dial(core, port, signal),
+  }
+}
+
+/** Not what an earlier run of a container that was started again has written. */
+async function* sinceStart(core: ContainerCore, signal: AbortSignal): AsyncGenerator<WaitLine> {
+  const source = logSource(core)
+  const since = await core.until((state) => state?.startedAt, {
+    signal,
+    what: `waiting for ${core.record.name} to be started`,
+  })
+  for await (const line of readLogs(source, { follow: true, signal })) {
+    // In nanoseconds, of one form: compared as text.
+    if (line.timestamp >= since) yield line
+  }
+}
+
+async function dial(core: ContainerCore, port: number, signal: AbortSignal): Promise<Duplex> {
+  const { name, options } = core.record
+  if (options.network !== 'host') {
+    throw keelsonError(
+      'KEELSON_UNSUPPORTED',
+      `The network of the container ${name} cannot be reached from here.`,
+      {
+        container: core.id,
+        hint: 'Wait for the port with wait.port(), which needs no connection.',
+      },
+    )
+  }
+  const socket = connect({ port, host: '127.0.0.1', signal })
+  await once(socket, 'connect')
+  return socket
+}
