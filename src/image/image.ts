@@ -1,9 +1,11 @@
+import type { Readable } from 'node:stream'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters, ImageConfig } from '../oci/image-config.ts'
 import type { Platform } from '../oci/platform.ts'
 import type { Files } from '../snapshot/files/files.ts'
 import type { ImageDocuments } from './documents.ts'
+import type { PushedImage, PushOptions } from './push.ts'
 
 /** What an {@link Image} asks of the collection that it belongs to. @internal */
 export interface ImageOwner {
@@ -11,6 +13,8 @@ export interface ImageOwner {
   untag(image: Image, reference: string): Promise<Image>
   remove(image: Image, options: RemoveImageOptions): Promise<RemovedImage>
   files(image: Image): Files
+  save(image: Image, references: readonly string[] | undefined, signal?: AbortSignal): Readable
+  push(image: Image, reference: string | undefined, options: PushOptions): Promise<PushedImage>
 }
 
 export interface RemoveImageOptions {
@@ -156,6 +160,38 @@ export class Image {
    */
   files(): Files {
     return this.#owner.files(this)
+  }
+
+  /**
+   * Brings the image into a registry: what the repository lacks of its blobs, then its manifest. What the registry has in another
+   * repository that this store knows of is mounted from there; nothing that is there is sent.
+   *
+   * @param reference where to, `registry.example.com/app:1`. Default: its only name
+   * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_REGISTRY_*`, `KEELSON_CREDENTIALS`, `KEELSON_BLOB_NOT_FOUND`, `KEELSON_DIGEST_MISMATCH`,
+   * `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('app:1')
+   * await image.push('registry.example.com/app:1', {
+   *   onProgress: ({ blob, status, current, total }) => console.log(blob, status, current, total),
+   * })
+   * ```
+   */
+  async push(reference?: string, options: PushOptions = {}): Promise<PushedImage> {
+    return await this.#owner.push(this, reference, options)
+  }
+
+  /**
+   * The image as one tar archive: an OCI image layout that `docker load`, `podman load`, `skopeo` and `engine.images.load` read.
+   *
+   * @param references the names it is to have in there. Default: all of its own
+   */
+  save(references?: readonly string[], options: { signal?: AbortSignal } = {}): Readable {
+    return this.#owner.save(this, references, options.signal)
   }
 
   /** How it was made, oldest step first, as far as the build tool told. */

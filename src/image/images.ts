@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -11,7 +12,12 @@ import type { ContentStore } from '../store/content.ts'
 import { sweep, type Swept, type SweptSnapshots } from '../store/gc.ts'
 import { SOURCE_DIGEST } from '../store/names.ts'
 import { Files } from '../snapshot/files/files.ts'
+import { throwIfAborted } from '../util/abort.ts'
 import { printable } from '../util/printable.ts'
+import { imageFromArchive, type ImportOptions } from './archive/import.ts'
+import { imagesIn } from './archive/load.ts'
+import { saveImage } from './archive/save.ts'
+import { Unpacked, type ArchiveSource } from './archive/unpacked.ts'
 import { Catalog, nameOf } from './catalog.ts'
 import { changedConfig, imageFromLayer, type LayeredOptions, type WrittenLayer } from './commit.ts'
 import { Documents, type ImageDocuments } from './documents.ts'
@@ -23,6 +29,7 @@ import { findById, matches, type ImageFilter } from './find.ts'
 import { LayerFetcher, type Registry } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import { describe, makeImage, pullImage, unpackImage, type PullContext } from './pull.ts'
+import { pushImage, type PushedImage, type PushOptions, type PushRegistry } from './push.ts'
 import { Settler } from './settle.ts'
 
 /** When to ask the registry. */
@@ -74,7 +81,7 @@ export interface ImagesOptions {
   snapshotter: Snapshotter
   /** Of every driver on this root, whichever this engine uses: asked when something is to be removed. */
   snapshots: () => Promise<readonly SweptSnapshots[]>
-  registry: Registry
+  registry: Registry & PushRegistry
   helper: Helper
   /** Default: this host's. */
   platform?: Platform
@@ -89,6 +96,7 @@ export class Images implements ImageOwner {
   readonly #store: ContentStore
   readonly #snapshotter: Snapshotter
   readonly #helper: Helper
+  readonly #push: PushRegistry
   readonly #documents: Documents
   readonly #context: PullContext
   readonly #platform: Platform
@@ -103,6 +111,7 @@ export class Images implements ImageOwner {
     this.#store = store
     this.#snapshotter = snapshotter
     this.#helper = helper
+    this.#push = registry
     this.#documents = new Documents(store)
     this.#platform = options.platform ?? hostPlatform()
     this.#catalog = new Catalog(store, this.#documents, this.#platform)
@@ -206,6 +215,89 @@ export class Images implements ImageOwner {
     options: MadeImageOptions & ImageFromHostOptions = {},
   ): Promise<Image> {
     return await this.#make(options, (store) => imageFromHost(store, programs, config, options))
+  }
+
+  /**
+   * Brings the images of an archive into the store, ready to run: what `docker save`, `podman save`, `skopeo copy ... oci-archive:` and
+   * {@link Image.save} write, plain or gzip. Names that the archive has are given to them, taking them from whatever had them.
+   *
+   * @param source a path, bytes or a stream
+   * @throws `KEELSON_ARCHIVE_INVALID`, `KEELSON_MANIFEST_*`, `KEELSON_LAYER_*`, `KEELSON_DIGEST_MISMATCH`, `KEELSON_PLATFORM_NOT_FOUND`,
+   * `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const [image] = await engine.images.load('alpine.tar')
+   * ```
+   */
+  async load(
+    source: ArchiveSource,
+    options: { platform?: string | Platform; signal?: AbortSignal } = {},
+  ): Promise<Image[]> {
+    const { signal } = options
+    const platform = this.#wantedPlatform(options.platform)
+    throwIfAborted(signal, 'Loading images')
+    await using archive = await Unpacked.read(source, this.#store.layout.ingest, signal)
+    const images: Image[] = []
+    for (const each of await imagesIn(archive, this.#store, platform)) {
+      const write = () => each.write(signal)
+      const image = await makeImage(this.#context, platform, each.names, signal, write)
+      this.#settler.later(image.chain)
+      images.push(await this.#wrap(image))
+    }
+    return images
+  }
+
+  /**
+   * Makes an image of a root file system in an archive, as {@link Container.export} and `docker export` write it: one layer, byte for byte.
+   *
+   * @param source a path, bytes or a stream of a tar archive, plain, gzip or (where Node has it) zstd
+   * @throws `KEELSON_ARCHIVE_INVALID`, `KEELSON_LAYER_*`, `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_UNSUPPORTED`,
+   * `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+   */
+  async import(
+    source: ArchiveSource,
+    options: MadeImageOptions &
+      ImportOptions & { platform?: string | Platform; signal?: AbortSignal } = {},
+  ): Promise<Image> {
+    const platform = this.#wantedPlatform(options.platform)
+    return await this.#make(options, (store) => imageFromArchive(store, source, platform, options))
+  }
+
+  /** @internal use {@link Image.save} */
+  save(
+    image: Image,
+    references: readonly string[] | undefined,
+    signal: AbortSignal | undefined,
+  ): Readable {
+    const names = (references ?? image.references).map((each) => nameOf(parseReference(each)))
+    const documents = this.#documents.image(image.descriptor, image.platform)
+    documents.catch(() => undefined)
+    return saveImage(this.#store, documents, names, {
+      lease: () => this.#store.lease({ signal }),
+      signal,
+    })
+  }
+
+  /** @internal use {@link Image.push} */
+  async push(image: Image, to: string | undefined, options: PushOptions): Promise<PushedImage> {
+    const reference = parseReference(to ?? onlyName(image))
+    if (reference.digest !== undefined && reference.digest !== image.digest) {
+      throw keelsonError(
+        'KEELSON_INVALID_REFERENCE',
+        `The image has another digest than ${reference.digest}.`,
+        {
+          hint: 'Push it by a tag.',
+        },
+      )
+    }
+    await using _ = await this.#store.lease({ signal: options.signal })
+    const documents = await this.#documents.image(image.descriptor, image.platform)
+    const repositories = await this.#repositoriesWith(documents, reference)
+    return await pushImage(this.#store, this.#push, documents, reference, repositories, options)
   }
 
   /**
@@ -357,6 +449,25 @@ export class Images implements ImageOwner {
     return await this.#wrap(image)
   }
 
+  /** Repositories of the same registry that should have some of an image's blobs: those that others here were pulled from. */
+  async #repositoriesWith(image: ImageDocuments, { registry, repository }: Reference) {
+    const wanted = new Set([
+      image.manifest.config.digest,
+      ...image.layers.map((l) => l.descriptor.digest),
+    ])
+    const found = new Map<Digest, string>()
+    for (const { documents, names } of await this.#catalog.all()) {
+      const there = names
+        .map((name) => parseReference(name))
+        .find((name) => name.registry === registry && name.repository !== repository)
+      if (there === undefined) continue
+      for (const { digest } of [documents.manifest.config, ...documents.manifest.layers]) {
+        if (wanted.has(digest)) found.set(digest, there.repository)
+      }
+    }
+    return found
+  }
+
   #taggable(text: string): Reference {
     const reference = parseReference(text)
     if (reference.digest === undefined) return reference
@@ -418,6 +529,19 @@ function notFound(name: string, hint: string, cause?: unknown): KeelsonError {
     reference: name,
     cause,
   })
+}
+
+function onlyName(image: Image): string {
+  const [name] = image.references
+  if (name !== undefined && image.references.length === 1) return name
+  throw keelsonError(
+    'KEELSON_INVALID_REFERENCE',
+    `The image has ${image.references.length} names: say where to push it to.`,
+    {
+      hint: 'Pass the reference: image.push("registry.example.com/app:1").',
+      references: image.references,
+    },
+  )
 }
 
 function checkPolicy(policy: PullPolicy): PullPolicy {

@@ -18,6 +18,10 @@ export interface Access {
   base: URL
   /** With the endpoint's prefix. */
   repository: string
+  /** To write, too. */
+  push: boolean
+  /** Repositories to be read besides. */
+  alsoPull: readonly string[]
   /** The caller's own, before anything configured. */
   auth: RegistryAuth | undefined
   signal: AbortSignal | undefined
@@ -54,7 +58,8 @@ export class Authorizer {
     }
     const challenge = this.#challenges.get(access.base.origin)
     if (challenge === undefined) return undefined
-    return await this.#answer(challenge, knownScope(challenge, access), access, undefined)
+    const scope = access.push ? ownScope(access) : knownScope(challenge, access)
+    return await this.#answer(challenge, scope, access, undefined)
   }
 
   /**
@@ -75,7 +80,7 @@ export class Authorizer {
     if (challenge === undefined) return undefined
     this.#challenges.set(access.base.origin, challenge)
     if (rejected !== undefined) this.#credentials.delete(credentialKey(access))
-    const scope = challengeScope(challenge) ?? ownScope(access)
+    const scope = access.push ? ownScope(access) : (challengeScope(challenge) ?? ownScope(access))
     const authorization = await this.#answer(challenge, scope, access, rejected)
     return authorization === rejected ? undefined : authorization
   }
@@ -143,7 +148,8 @@ function credentialKey(access: Access): string {
 }
 
 function ownScope(access: Access): string {
-  return `repository:${access.repository}:pull`
+  const own = `repository:${access.repository}:${access.push ? 'pull,push' : 'pull'}`
+  return [own, ...access.alsoPull.map((name) => `repository:${name}:pull`)].join(' ')
 }
 
 /** What the registry asks for, never more than to pull. */

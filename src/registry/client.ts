@@ -24,6 +24,7 @@ import {
 } from './options.ts'
 import { DEFAULT_RETRY, retrying } from './retry.ts'
 import { Schemes } from './scheme.ts'
+import { putManifest, uploadBlob, type PushBlobOptions, type PushTarget } from './upload.ts'
 import { defaultCertificateDirectories, Transport } from './transport.ts'
 
 /** A mirror that could not be reached is left out for so long. Milliseconds. */
@@ -44,7 +45,7 @@ interface CallOptions {
 }
 
 /**
- * Reads from registries that speak the OCI distribution specification. Every answer is bounded and, where its digest is known, verified;
+ * Reads from, and writes to, registries that speak the OCI distribution specification. Every answer is bounded and, where its digest is known, verified;
  * credentials reach nobody but the host that they are for. Holds connections open until it is closed.
  *
  * @example
@@ -168,6 +169,50 @@ export class RegistryClient {
     }
   }
 
+  /**
+   * Brings a blob into a repository: not at all when it is there, without its bytes when the registry mounts it from another
+   * repository of its own, else by an upload, which begins anew after a failure that may pass.
+   *
+   * @throws `KEELSON_REGISTRY_*`, `KEELSON_CREDENTIALS`, `KEELSON_ABORTED`, and what the source throws
+   */
+  async pushBlob(
+    reference: Reference,
+    descriptor: Descriptor,
+    source: () => AsyncIterable<Uint8Array>,
+    options: PushBlobOptions = {},
+  ): Promise<'exists' | 'mounted' | 'uploaded'> {
+    const { signal } = options
+    throwIfAborted(signal, `pushing ${descriptor.digest}`)
+    if (signal !== undefined) setMaxListeners(0, signal)
+    const endpoint = this.#origin(reference)
+    const leave = await this.#limits.enter(endpoint.host, signal)
+    try {
+      const target = this.#target(endpoint, reference, options)
+      return await retrying(
+        () => uploadBlob(target, descriptor, source, options),
+        this.#retry,
+        signal,
+      )
+    } finally {
+      leave()
+    }
+  }
+
+  /**
+   * Puts a manifest or index, byte for byte, under the reference's tag, or under its digest when it has no tag.
+   *
+   * @throws `KEELSON_REGISTRY_*`, `KEELSON_CREDENTIALS`, `KEELSON_ABORTED`
+   */
+  async pushManifest(
+    reference: Reference,
+    manifest: FetchedManifest,
+    options: CallOptions = {},
+  ): Promise<void> {
+    throwIfAborted(options.signal, `pushing ${reference.toString()}`)
+    const target = this.#target(this.#origin(reference), reference, options)
+    await retrying(() => putManifest(target, reference, manifest), this.#retry, options.signal)
+  }
+
   /** Ends every request under way and every connection. */
   async close(): Promise<void> {
     await this.#transport.close()
@@ -232,6 +277,19 @@ export class RegistryClient {
       ({ mirror, host }) =>
         !mirror || (options.mirrors !== false && (this.#resting.get(host) ?? 0) <= now),
     )
+  }
+
+  /** Mirrors are for reading. */
+  #origin(reference: Reference): Endpoint {
+    const endpoint = endpointsOf(reference.registry, this.#registries).at(-1)
+    if (endpoint === undefined) throw new RangeError(`no endpoint of ${reference.registry}`)
+    return endpoint
+  }
+
+  #target(endpoint: Endpoint, reference: Reference, { auth, signal }: CallOptions): PushTarget {
+    const reading = { ...this.#reading(signal), total: this.#timeouts.stall * 4 }
+    const { repository } = reference
+    return { exchanger: this.#exchanger, endpoint, repository, auth, signal, reading }
   }
 
   #note(endpoint: Endpoint, error: unknown): void {

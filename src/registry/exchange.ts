@@ -4,7 +4,7 @@ import { sendFollowing } from './follow.ts'
 import type { Endpoint } from './hosts.ts'
 import type { RegistryAuth } from './options.ts'
 import type { Schemes } from './scheme.ts'
-import type { Answer, Transport } from './transport.ts'
+import type { Answer, Request, Transport } from './transport.ts'
 
 export interface Exchange {
   endpoint: Endpoint
@@ -12,7 +12,16 @@ export interface Exchange {
   repository: string
   /** `manifests/3.22` */
   resource: string
+  /** In place of the resource: where the registry said to go on. Authorization goes along only to the registry itself. */
+  url?: URL
+  method?: Request['method']
+  /** A stream is sent once: when the registry wants to know who we are, it has to be asked before. */
+  body?: Request['body']
   headers: Record<string, string>
+  /** Default: only to read. */
+  push?: boolean
+  /** Repositories that are read, too: as they are named in tokens. */
+  alsoPull?: readonly string[]
   auth: RegistryAuth | undefined
   signal: AbortSignal | undefined
 }
@@ -33,14 +42,18 @@ export class Exchanger {
     const { endpoint, signal } = exchange
     const base = await this.#schemes.baseOf(endpoint, signal)
     const repository = endpoint.prefix + exchange.repository
-    const url = new URL(`/v2/${repository}/${exchange.resource}`, base)
-    const access: Access = { endpoint, base, repository, auth: exchange.auth, signal }
+    const url = exchange.url ?? new URL(`/v2/${repository}/${exchange.resource}`, base)
+    const { push = false, alsoPull = [], auth, method, body } = exchange
+    const access: Access = { endpoint, base, repository, push, alsoPull, auth, signal }
     const send = (authorization: string | undefined) =>
       sendFollowing(this.#transport, {
         url,
+        ...(method !== undefined && { method }),
+        ...(body !== undefined && { body }),
         headers: { ...exchange.headers, ...(authorization !== undefined && { authorization }) },
         signal,
       })
+    if (url.origin !== base.origin) return await send(undefined)
     const known = await this.#authorizer.known(access)
     const answer = await send(known)
     // Only the registry itself may ask for its credentials, never a host that it redirects to.
@@ -49,6 +62,11 @@ export class Exchanger {
     const authorization = await this.#authorizer.answer(header, known, access)
     if (authorization === undefined) return answer
     await discard(answer, signal)
+    if (isStream(body)) return answer
     return await send(authorization)
   }
+}
+
+function isStream(body: Request['body']): boolean {
+  return typeof body === 'object' && !(body instanceof Uint8Array)
 }

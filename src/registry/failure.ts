@@ -3,7 +3,7 @@ import { printable } from '../util/printable.ts'
 
 /** What was asked for, in the words of messages. */
 export interface Subject {
-  kind: 'manifest' | 'blob' | 'token'
+  kind: 'manifest' | 'blob' | 'token' | 'upload'
   /** `docker.io/library/alpine:3.22`, or a digest. */
   name: string
 }
@@ -115,10 +115,13 @@ export function statusFailure(
     return fail(
       'KEELSON_REGISTRY_FORBIDDEN',
       `The registry ${registry} denies access to ${subject.name}${because}`,
-      { hint: 'The credentials are known but not allowed to pull this.' },
+      {
+        hint: `The credentials are known but not allowed to ${subject.kind === 'upload' ? 'push' : 'pull'} this.`,
+      },
     )
   }
-  if (status === 404 && subject.kind !== 'token') return notFound(subject, registry, fail)
+  if (status === 404 && subject.kind !== 'token' && subject.kind !== 'upload')
+    return notFound(subject, registry, fail)
   if (status === 429) {
     return fail(
       'KEELSON_REGISTRY_RATE_LIMITED',

@@ -4,15 +4,16 @@ import type { Answer, Request, Transport } from './transport.ts'
 
 /**
  * Sends a request and goes where redirects lead. Credentials stay with the origin they were meant for: once a redirect has left it they
- * are gone for good, for whoever sends us back must not decide what they are used on. A POST carries credentials in its body
- * and is not sent on at all.
+ * are gone for good, for whoever sends us back must not decide what they are used on. What has a
+ * body is not sent on at all: a POST may carry credentials in it.
  */
 export async function sendFollowing(transport: Transport, request: Request): Promise<Answer> {
   const passed = [request.url]
   let { url, headers } = request
   for (;;) {
     const answer = await transport.send({ ...request, url, headers })
-    if (request.method === 'POST' || !isRedirect(answer.status)) return answer
+    const { method = 'GET' } = request
+    if ((method !== 'GET' && method !== 'HEAD') || !isRedirect(answer.status)) return answer
     await discard(answer, request.signal)
     const next = redirectTarget(passed, answer.headers.location)
     if (next.origin !== url.origin) headers = withoutAuthorization(headers)

@@ -50,7 +50,8 @@ export async function fetchToken(
 function getRequest({ realm, service, scope, login }: TokenRequest): Request {
   const url = new URL(realm)
   if (service !== undefined) url.searchParams.set('service', service)
-  url.searchParams.append('scope', scope)
+  // Each in a parameter of its own, as the token specification has it.
+  for (const each of scope.split(' ')) url.searchParams.append('scope', each)
   if (login === undefined) return { url, headers: {} }
   url.searchParams.set('account', login.username)
   return { url, headers: { authorization: basicAuthorization(login) } }

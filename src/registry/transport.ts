@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import { homedir } from 'node:os'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { Got } from 'got'
 import { keelsonError, KeelsonError } from '../errors.ts'
 import { abortedError, unlessAborted } from '../util/abort.ts'
@@ -13,11 +13,15 @@ import { registryName } from './hosts.ts'
 import type { RegistryOptions, RegistryTimeouts } from './options.ts'
 import { parseProxy, proxyFor } from './proxy.ts'
 
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT'
+
 export interface Request {
   url: URL
-  method?: 'GET' | 'POST'
+  /** Default GET. */
+  method?: Method
   headers: Record<string, string>
-  body?: string
+  /** A stream can be sent once; the answer is waited for from its last byte on. */
+  body?: string | Uint8Array | AsyncIterable<Uint8Array>
   signal?: AbortSignal | undefined
 }
 
@@ -70,11 +74,21 @@ export class Transport {
     const control = new AbortController()
     const unlink = follow(control, [request.signal, this.#closing.signal])
     const limit = this.#settings.timeouts.response
-    const deadline = setTimeout(() => control.abort(late(url, limit)), limit)
+    const giveUp = () => control.abort(late(url, limit))
+    let deadline = setTimeout(giveUp, limit)
+    const alive = () => {
+      clearTimeout(deadline)
+      deadline = setTimeout(giveUp, limit)
+    }
     try {
       const connection = await unlessAborted(this.#connection(url), control.signal, what)
       this.#got ??= import('got').then((module) => module.default)
-      const stream = this.#open(await this.#got, connection, request, control.signal)
+      const stream = this.#open(
+        await this.#got,
+        connection,
+        withSigns(request, alive),
+        control.signal,
+      )
       const { statusCode, headers } = await answerOf(stream)
       stream.once('close', unlink)
       return { url, status: statusCode, headers, body: stream }
@@ -108,7 +122,7 @@ export class Transport {
         'user-agent': `keelson/${VERSION}`,
         ...request.headers,
       },
-      ...(request.body !== undefined && { body: request.body }),
+      ...(request.body !== undefined && { body: bodyOf(request.body) }),
       ...(connection.request !== undefined && { request: connection.request }),
       agent: connection.agent,
       signal,
@@ -145,6 +159,26 @@ export class Transport {
           : parseProxy(options.proxy, `The option proxy of the registry ${name}`)
     return connectionTo(url, tls, proxy)
   }
+}
+
+/** Tells of every piece that is taken of a body on its way. */
+function withSigns(request: Request, alive: () => void): Request {
+  const { body } = request
+  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return request
+  return {
+    ...request,
+    body: (async function* () {
+      for await (const chunk of body) {
+        yield chunk
+        alive()
+      }
+    })(),
+  }
+}
+
+function bodyOf(body: NonNullable<Request['body']>): string | Buffer | Readable {
+  if (typeof body === 'string') return body
+  return body instanceof Uint8Array ? Buffer.from(body) : Readable.from(body, { objectMode: false })
 }
 
 type GotStream = ReturnType<Got['stream']>

@@ -164,7 +164,12 @@ test('refuses to remove an image that a container was made from', async () => {
   const used = new Images({
     ...storage,
     helper: storage.launcher,
-    registry: { manifest: () => Promise.reject(new Error()), blob: () => neverAsked() },
+    registry: {
+      manifest: () => Promise.reject(new Error()),
+      blob: () => neverAsked(),
+      pushBlob: () => Promise.reject(new Error()),
+      pushManifest: () => Promise.reject(new Error()),
+    },
     containers: async () => [{ container: 'c1', image: image.descriptor }],
   })
   const same = await used.get(image.id)

@@ -1,7 +1,7 @@
 import { keelsonError } from '../../errors.ts'
 import type { RequestOptions } from '../../runtime/protocol.ts'
 import { convertingFile } from '../../snapshot/files/failure.ts'
-import { Files, type FileOptions, type RootAccess } from '../../snapshot/files/files.ts'
+import { Files, type FileOptions } from '../../snapshot/files/files.ts'
 import { checkPath, shown, toWire, type FilePath } from '../../snapshot/files/names.ts'
 import { send } from '../../snapshot/files/stream.ts'
 
@@ -36,11 +36,6 @@ const SMALL = 4 * 1024 * 1024
  * and links at the same moment can make the call fail, or choose another file *of the container*, never one of the host.
  */
 export class ContainerFiles extends Files {
-  /** @internal */
-  constructor(access: RootAccess) {
-    super(access)
-  }
-
   /**
    * Writes a file, as `node:fs` does: symbolic links are followed, a missing file is made (0644, root's), its directory is not.
    *
@@ -55,7 +50,7 @@ export class ContainerFiles extends Files {
     options: BufferEncoding | WriteFileOptions = {},
   ): Promise<void> {
     const given = typeof options === 'string' ? { encoding: options } : options
-    const { encoding = 'utf8', flag = 'w', signal, ...attributes } = given as WriteFileOptions
+    const { encoding = 'utf8', flag = 'w', signal, ...attributes }: WriteFileOptions = given
     checkAttributes(attributes)
     if (flag !== 'w' && flag !== 'a' && flag !== 'wx') {
       throw keelsonError('KEELSON_INVALID_OPTION', `"${String(flag)}" is no flag for writing.`, {
@@ -81,8 +76,8 @@ export class ContainerFiles extends Files {
           await this.access.helper.request('fs.write', { ...place, ...args, data: '' }, { signal })
           return
         }
-        const start = (options: RequestOptions) =>
-          this.access.helper.request('fs.write', { ...place, ...args }, options)
+        const start = (request: RequestOptions) =>
+          this.access.helper.request('fs.write', { ...place, ...args }, request)
         await send(start, joined(first.value, bytes), signal)
       }),
     )
