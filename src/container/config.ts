@@ -70,7 +70,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
   )
   const oomScoreAdj = planOomScore(input)
   const limits = planLimits(input)
-  const propagation = planRootfsPropagation(options.mounts)
+  const propagation = planRootfsPropagation(options.mounts, host)
   return {
     ociVersion: OCI_VERSION,
     process: {

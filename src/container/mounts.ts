@@ -1,3 +1,4 @@
+import { keelsonError } from '../errors.ts'
 import type { NormalizedMount } from '../volume/mount-spec.ts'
 import type { OciMount } from './oci-runtime.ts'
 
@@ -43,12 +44,23 @@ export function planMounts(input: MountInput): OciMount[] {
 /**
  * How the root file system stands to the host's mounts, where a bind mount asks for more than being private: what is to travel out has
  * to be shared on its way, what is to come in must not be stopped on it. Pure.
+ *
+ * @throws `KEELSON_UNSUPPORTED`
  */
 export function planRootfsPropagation(
   mounts: readonly NormalizedMount[],
+  { rootless }: { rootless: boolean },
 ): 'shared' | 'slave' | undefined {
   const asked = mounts.map((each) => (each.type === 'bind' ? each.propagation : ''))
-  if (asked.some((each) => each.endsWith('shared'))) return 'shared'
+  const shared = asked.some((each) => each.endsWith('shared'))
+  if (shared && rootless) {
+    throw keelsonError(
+      'KEELSON_UNSUPPORTED',
+      "An ordinary user's container cannot mount anything on the host.",
+      { hint: "Give the mount propagation 'slave', or run as root.", option: 'mounts' },
+    )
+  }
+  if (shared) return 'shared'
   return asked.some((each) => each.endsWith('slave')) ? 'slave' : undefined
 }
 

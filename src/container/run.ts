@@ -168,6 +168,9 @@ async function execute(
     removing.resolve()
   }
   const exited = deferred<ExitEvent>()
+  // The end of a short program can arrive together with the word of its start.
+  const started = deferred<void>()
+  const tell = (event: () => void) => void started.promise.then(event)
   const streams: Promise<unknown>[] = []
   const unwatch = launcher.watch(id, (event) => {
     switch (event.event) {
@@ -176,11 +179,13 @@ async function execute(
         break
       case 'exit':
         exited.resolve(event)
-        context.emit('container.exit', { ...about, ...howItEnded(event), restarting: false })
+        tell(() =>
+          context.emit('container.exit', { ...about, ...howItEnded(event), restarting: false }),
+        )
         break
       case 'removed':
+        tell(() => context.emit('container.remove', about))
         forget()
-        context.emit('container.remove', about)
         for (const failure of event.errors) {
           context.warn(
             'container-left-behind',
@@ -205,6 +210,7 @@ async function execute(
         throw startError(error, ending, run, config)
       })
     context.emit('container.start', { ...about, pid })
+    started.resolve()
     for (const warning of warnings) context.warn(...startWarning(warning))
     const event = await Promise.race([exited.promise, launcher.ended])
     await Promise.all(streams)

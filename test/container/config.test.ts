@@ -74,4 +74,21 @@ describe('computeConfig', () => {
     // A default is no reason to fail.
     expect(computeConfig(configInput({}, { cgroups: none })).linux.resources.pids).toBeUndefined()
   })
+
+  test('an ordinary user cannot share mounts with the host', () => {
+    const given = configInput({ mounts: ['/tmp:/x:rshared'] })
+    expect(computeConfig(given).linux.rootfsPropagation).toBe('shared')
+    expect(() => computeConfig({ ...given, host: { ...given.host, rootless: true } })).toThrow(
+      expect.objectContaining({ code: 'KEELSON_UNSUPPORTED', option: 'mounts' }),
+    )
+  })
+
+  test('without the right to choose it, the OOM score is inherited', () => {
+    const able = configInput({})
+    const unable = { ...able, capabilities: ['CAP_SYS_ADMIN'] }
+    expect(computeConfig(able).process.oomScoreAdj).toBe(0)
+    expect(computeConfig(unable).process.oomScoreAdj).toBeUndefined()
+    const asked = configInput({ oomScoreAdj: 5 }, { capabilities: [] })
+    expect(computeConfig(asked).process.oomScoreAdj).toBe(5)
+  })
 })

@@ -4,6 +4,7 @@ import type { MonitorClient } from '../../runtime/monitor.ts'
 import { abortedError } from '../../util/abort.ts'
 import { parseDuration } from '../../util/duration.ts'
 import { parseSize } from '../../util/size.ts'
+import { startTimer } from '../../util/timer.ts'
 import { Output } from '../output.ts'
 import { runFailure, type Ending, type RunResult } from '../result.ts'
 import type { RunningProcess } from '../run.ts'
@@ -86,8 +87,8 @@ async function carryOut(target: ExecTarget, run: Running): Promise<RunResult> {
   }
   const abort = () => end('abort')
   const overflow = () => end('overflow')
-  const timer =
-    run.timeout === undefined ? undefined : setTimeout(() => end('timeout'), run.timeout)
+  const stopTimer =
+    run.timeout === undefined ? () => {} : startTimer(run.timeout, () => end('timeout'))
   signal?.addEventListener('abort', abort, { once: true })
   try {
     const started = await startExec(
@@ -129,7 +130,7 @@ async function carryOut(target: ExecTarget, run: Running): Promise<RunResult> {
     if (failure !== undefined && ((options.reject ?? true) || always)) throw failure
     return result
   } finally {
-    clearTimeout(timer)
+    stopTimer()
     signal?.removeEventListener('abort', abort)
   }
 }

@@ -1,3 +1,4 @@
+import { startTimer } from '../../util/timer.ts'
 import { keelsonError } from '../../errors.ts'
 import { timeoutOf, whileRunning, poll, type WaitOptions } from './leaf.ts'
 import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
@@ -11,7 +12,7 @@ export async function carryOut(
   const { timeout } = strategy
   if (timeout === undefined) return await strategy.wait(target, signal)
   const late = new AbortController()
-  const timer = setTimeout(() => late.abort(), timeout)
+  const stopTimer = startTimer(timeout, () => late.abort())
   try {
     await strategy.wait(target, AbortSignal.any([signal, late.signal]))
   } catch (cause) {
@@ -22,7 +23,7 @@ export async function carryOut(
       cause,
     })
   } finally {
-    clearTimeout(timer)
+    stopTimer()
   }
 }
 

@@ -2,6 +2,7 @@ import { keelsonError, KeelsonError } from '../../errors.ts'
 import { abortedError, throwIfAborted } from '../../util/abort.ts'
 import { parseDuration, type Duration } from '../../util/duration.ts'
 import { printable } from '../../util/printable.ts'
+import { startTimer } from '../../util/timer.ts'
 import { carryOut } from './combine.ts'
 import { lookAround, type Seen } from './seen.ts'
 import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
@@ -28,7 +29,7 @@ export async function waitUntilReady(
   const timeout = parseDuration(options.timeout ?? DEFAULT_TIMEOUT_MS, 'timeout')
   throwIfAborted(options.signal, `waiting for ${target.name}`)
   const late = new AbortController()
-  const timer = setTimeout(() => late.abort(), timeout)
+  const stopTimer = startTimer(timeout, () => late.abort())
   const own = AbortSignal.any([late.signal, ...(options.signal ? [options.signal] : [])])
   try {
     await carryOut(strategy, target, own)
@@ -43,7 +44,7 @@ export async function waitUntilReady(
       await lookAround(target),
     )
   } finally {
-    clearTimeout(timer)
+    stopTimer()
   }
 }
 
