@@ -1,10 +1,12 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { hostnameOf } from './config.ts'
 import { etcFiles } from './etc-files.ts'
 import { prepareMountSources } from './mount-sources.ts'
 import type { NormalizedContainer } from './normalize.ts'
+import type { BundleFile } from './oci-runtime.ts'
 
 /**
  * Makes the directory of a container's run: where its root is mounted, and the files that are mounted over those in `/etc`; and the
@@ -19,21 +21,32 @@ export async function writeBundle(
 ): Promise<void> {
   await prepareMountSources(options.mounts)
   await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 })
-  const [hosts, resolvConf] = await Promise.all(['/etc/hosts', '/etc/resolv.conf'].map(textOf))
-  const files = etcFiles(hostnameOf(id, options, hostname()), options, {
-    hosts: hosts ?? '',
-    resolvConf: resolvConf ?? '',
-  })
   // Every user of the container reads these, and their owner in it is root.
   await Promise.all(
-    Object.entries({
-      hosts: files.hosts,
-      hostname: files.hostname,
-      'resolv.conf': files.resolvConf,
-    }).map(([name, content]) => writeFile(join(bundle, name), content, { mode: 0o644 })),
+    bundleFiles(id, options).map(({ name, text }) =>
+      writeFile(join(bundle, name), text, { mode: 0o644 }),
+    ),
   )
 }
 
-function textOf(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(() => '')
+/** The files that are mounted over those in `/etc`. */
+export function bundleFiles(id: string, options: NormalizedContainer): BundleFile[] {
+  const files = etcFiles(hostnameOf(id, options, hostname()), options, {
+    hosts: textOf('/etc/hosts'),
+    resolvConf: textOf('/etc/resolv.conf'),
+  })
+  return [
+    { name: 'hosts', text: files.hosts },
+    { name: 'hostname', text: files.hostname },
+    { name: 'resolv.conf', text: files.resolvConf },
+  ]
+}
+
+/** Synchronous, on the way of every run: reading a small local file takes less time than a turn of the event loop. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
 }

@@ -12,7 +12,7 @@ import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
 import { planMounts, planRootfsPropagation } from './mounts.ts'
 import type { NormalizedContainer } from './normalize.ts'
-import type { OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
+import type { BundleFile, OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
 import type { ContainerUser } from './user.ts'
 
@@ -29,6 +29,8 @@ export interface ConfigInput {
   stdin: boolean
   /** Its standard streams are one terminal. */
   terminal: boolean
+  /** The files for /etc, for the helper to make; absent when they are there. */
+  files?: BundleFile[]
   host: Pick<HostFacts, 'architecture' | 'kernel' | 'rootless' | 'thermalThrottle'>
   /** What the host is called. */
   hostname: string
@@ -142,6 +144,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       cgroups: limits.cgroups,
       locks: input.rootfs.locks,
       bundle,
+      files: input.files ?? [],
       remove: input.rootfs.remove,
       loopback: options.network === 'none',
       ulimitClamp: true,

@@ -77,6 +77,12 @@ interface OciThrottle {
   rate: number
 }
 
+/** A file of the host that is bound into the container. */
+export interface BundleFile {
+  name: string
+  text: string
+}
+
 export interface KeelsonExtension {
   rootfs: RootfsMount[]
   stdio: Record<'stdin' | 'stdout' | 'stderr', 'pipe' | 'null'>
@@ -84,6 +90,8 @@ export interface KeelsonExtension {
   cgroups: ContainerCgroups
   locks: { path: string; mode: 'shared' | 'exclusive' }[]
   bundle: string
+  /** Made in the bundle by the helper. */
+  files: BundleFile[]
   remove: string[]
   loopback: boolean
   ulimitClamp: boolean

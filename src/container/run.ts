@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { HelperEvent } from '../runtime/protocol.ts'
 import { startTimer } from '../util/timer.ts'
-import { writeBundle } from './bundle.ts'
+import { bundleFiles } from './bundle.ts'
 import { computeConfig } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import { startFailure, startWarning } from './failure.ts'
+import { prepareMountSources } from './mount-sources.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
@@ -122,25 +122,23 @@ async function carryOut(
 
 async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
   const { id, options } = run
-  const bundle = join(context.directory, id)
-  const input = await prepareConfig(context, {
-    id,
-    options,
-    image,
-    bundle,
-    stdin: options.stdin !== undefined,
-    terminal: false,
-    everyController: false,
+  const config = computeConfig({
+    ...(await prepareConfig(context, {
+      id,
+      options,
+      image,
+      bundle: join(context.directory, id),
+      stdin: options.stdin !== undefined,
+      terminal: false,
+      everyController: false,
+    })),
+    // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
+    files: bundleFiles(id, options),
   })
-  // Whatever is wrong with the options shows here, before anything was made.
-  computeConfig(input)
-  try {
-    await writeBundle(bundle, id, options)
-    return computeConfig({ ...input, rootfs: await context.snapshotter.prepare(id, image.chain) })
-  } catch (error) {
-    await rm(bundle, { recursive: true, force: true })
-    throw error
-  }
+  // Whatever is wrong with the options has shown by now; from here on something is made.
+  await prepareMountSources(options.mounts)
+  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain))
+  return config
 }
 
 /** From the request to the end of the program and of its output. */

@@ -1,11 +1,14 @@
 //! The part of the launcher that is about containers: starting, watching, ending, removing.
 
+use std::os::fd::OwnedFd;
+
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::launcher::{Launcher, Purpose};
 use super::poller::Token;
+use super::remover;
 use super::worker::Worker;
 use crate::error::{Failure, Result};
 use crate::protocol::{Event, Frame, Report, raw};
@@ -55,7 +58,7 @@ impl Launcher {
             return Err(Failure::kind("read the configuration", "config-invalid")
                 .detail("process.terminal is for a monitor"));
         }
-        let container = match Container::start(plan, self.host()?) {
+        let mut container = match Container::start(plan, self.host()?) {
             Ok(container) => container,
             Err(failed) => {
                 let (failure, remains) = *failed;
@@ -64,6 +67,7 @@ impl Launcher {
                 return Ok(());
             }
         };
+        container.hold_mounts(self.host()?);
         let key = self.next_key();
         let watched = self.poller.add(container.channel(), Token::Channel(key));
         if let Err(failure) =
@@ -186,7 +190,7 @@ impl Launcher {
         let mut end = Some(end);
         if ends_with_pid_1 {
             self.tell_end(&id, end.take());
-            // Before the fork, which takes longer than all of this. What is not sent here the loop sends.
+            // Before the removal is handed over, which may take a fork. What is not sent here the loop sends.
             let _ = self.connection.flush();
         }
         self.remove_remains(remains, Farewell::Removed { container: id, end });
@@ -249,20 +253,11 @@ impl Launcher {
         }
     }
 
-    /// In a worker: taking a v1 cgroup down waits for the kernel, and a tree may be large. Where no process can be made,
-    /// here and now: nothing may stay.
-    fn remove_remains(&mut self, remains: Remains, farewell: Farewell) {
+    /// By the remover; where no process can be made, here and now: nothing may stay.
+    fn remove_remains(&mut self, mut remains: Remains, farewell: Farewell) {
         let key = self.next_key();
-        let worker = Worker::spawn(&[], |_| Ok(failures(&remains))).and_then(|worker| {
-            match self.poller.add(&worker, Token::Worker(key)) {
-                Ok(()) => Ok(worker),
-                Err(failure) => {
-                    worker.kill();
-                    Err(failure)
-                }
-            }
-        });
-        match worker {
+        let mounts = remains.take_mounts();
+        match self.send_to_remover(key, &remains, mounts.as_ref()) {
             Ok(worker) => {
                 let purpose = Purpose::Remove {
                     farewell,
@@ -270,7 +265,40 @@ impl Launcher {
                 };
                 self.workers.insert(key, (worker, purpose));
             }
-            Err(_) => self.say_farewell(farewell, &Report::Ok(raw(&failures(&remains)))),
+            Err(_) => {
+                drop(mounts);
+                self.say_farewell(farewell, &Report::Ok(raw(&remains.remove())));
+            }
+        }
+    }
+
+    fn send_to_remover(
+        &mut self,
+        key: u64,
+        remains: &Remains,
+        mounts: Option<&OwnedFd>,
+    ) -> Result<Worker> {
+        let ask = |worker: Worker| {
+            let watched = self.poller.add(&worker, Token::Worker(key));
+            match watched.and_then(|()| remover::ask(&worker, remains.removal(), mounts)) {
+                Ok(()) => Ok(worker),
+                Err(failure) => {
+                    self.poller.remove(&worker);
+                    worker.kill();
+                    Err(failure)
+                }
+            }
+        };
+        if let Some(worker) = self.remover.take().and_then(|idle| ask(idle).ok()) {
+            return Ok(worker);
+        }
+        ask(remover::spawn()?)
+    }
+
+    /// One is enough to wait for the next removal; those beyond it worked while it did.
+    pub fn keep_remover(&mut self, worker: Worker) {
+        if let Some(surplus) = self.remover.replace(worker) {
+            surplus.kill();
         }
     }
 
@@ -280,8 +308,4 @@ impl Launcher {
             .find(|(_, running)| running.container.id == id)
             .map(|(&key, _)| key)
     }
-}
-
-fn failures(remains: &Remains) -> Value {
-    serde_json::to_value(remains.remove()).unwrap_or(Value::Null)
 }

@@ -34,6 +34,8 @@ pub struct Launcher {
     locks: Locks,
     pub(super) workers: HashMap<u64, (Worker, Purpose)>,
     pub(super) lifelines: HashMap<u64, OwnedFd>,
+    /// Without work.
+    pub(super) remover: Option<Worker>,
     last_key: u64,
 }
 
@@ -106,6 +108,7 @@ impl Launcher {
             locks: Locks::default(),
             workers: HashMap::new(),
             lifelines: HashMap::new(),
+            remover: None,
             last_key: 0,
         })
     }
@@ -316,8 +319,17 @@ impl Launcher {
             return;
         };
         self.poller.remove(&worker);
-        let died = worker.reap();
-        self.conclude(purpose, last.unwrap_or_else(|| Report::Error(raw(&died))));
+        let report = match last {
+            Some(report) if open && matches!(purpose, Purpose::Remove { .. }) => {
+                self.keep_remover(worker);
+                report
+            }
+            last => {
+                let died = worker.reap();
+                last.unwrap_or_else(|| Report::Error(raw(&died)))
+            }
+        };
+        self.conclude(purpose, report);
     }
 
     fn conclude(&mut self, purpose: Purpose, report: Report) {
@@ -387,6 +399,9 @@ impl Launcher {
             worker.reap();
         }
         self.cut_lifelines();
+        if let Some(remover) = self.remover.take() {
+            remover.kill();
+        }
         self.end_containers();
         self.await_monitors();
     }

@@ -10,6 +10,7 @@ mod mkdirs;
 mod monitors;
 mod operations;
 mod poller;
+mod remover;
 mod sealed;
 mod user_namespace;
 mod worker;

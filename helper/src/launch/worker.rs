@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde_json::Value;
 
@@ -112,8 +112,10 @@ impl Worker {
         let _ = rustix::process::kill_process(self.pid, Signal::KILL);
     }
 
-    /// Reaps the worker; to be called when its socket has closed. Says why it ended without an answer.
+    /// Reaps the worker; to be called when it has ended or has nothing more to do. Says why it ended without an answer.
     pub fn reap(self) -> Failure {
+        // One that waits for more work learns that there is none.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         let status = rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
         if self.cancelled {
             return Failure::kind("cancel the operation", "cancelled");

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::Host;
+use super::bundle;
 use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
@@ -34,10 +36,18 @@ pub struct Container {
 /// What a container leaves behind.
 #[derive(Default)]
 pub struct Remains {
-    cgroups: Vec<PathBuf>,
-    trees: Vec<PathBuf>,
+    removal: Removal,
+    /// Its mount namespace, see `hold_mounts`.
+    mounts: Option<OwnedFd>,
     /// Held as long as anything of it is there.
     _locks: Vec<OwnedFd>,
+}
+
+/// What is to be removed of a container, in a form that can be handed to another process.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Removal {
+    cgroups: Vec<PathBuf>,
+    trees: Vec<PathBuf>,
 }
 
 impl Container {
@@ -47,13 +57,15 @@ impl Container {
         host: &Host,
     ) -> std::result::Result<Container, Box<(Failure, Remains)>> {
         let mut remains = Remains {
-            cgroups: plan.cgroups.directories(),
-            trees: [&plan.extension.bundle]
-                .into_iter()
-                .chain(&plan.extension.remove)
-                .cloned()
-                .collect(),
-            _locks: Vec::new(),
+            removal: Removal {
+                cgroups: plan.cgroups.directories(),
+                trees: [&plan.extension.bundle]
+                    .into_iter()
+                    .chain(&plan.extension.remove)
+                    .cloned()
+                    .collect(),
+            },
+            ..Remains::default()
         };
         match begin(&plan, host, &mut remains) {
             Ok(program) => Ok(Container {
@@ -84,6 +96,13 @@ impl Container {
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.program.pidfd()
+    }
+
+    /// Keeps the mounts when pid 1 has ended, until the remains are removed. Else the kernel takes them apart while pid 1
+    /// ends, and whoever waits for the program waits for that.
+    pub fn hold_mounts(&mut self, host: &Host) {
+        // Without, it is only slower: a child that has ended already has no namespace any more.
+        self.remains.mounts = host.procfs.open_namespace(self.pid(), "mnt").ok();
     }
 
     /// Node's ends of the standard streams.
@@ -171,17 +190,17 @@ impl Container {
         // With a pid namespace, the end of pid 1 is the end of all.
         let _ = self.program.signal(libc::SIGKILL);
         if !self.pid_namespace {
-            kill_all(&self.remains.cgroups);
+            kill_all(&self.remains.removal.cgroups);
         }
     }
 
     /// Stops every process where it stands, or lets them go on. It takes effect when `is_frozen` says so.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
-        freeze(&self.remains.cgroups, frozen)
+        freeze(&self.remains.removal.cgroups, frozen)
     }
 
     pub fn is_frozen(&self) -> Result<bool> {
-        is_frozen(&self.remains.cgroups)
+        is_frozen(&self.remains.removal.cgroups)
     }
 
     /// False when processes may be left that only the removal of the cgroups ends.
@@ -218,30 +237,53 @@ impl Container {
 
 impl Remains {
     /// Removes everything, going on after failures. It blocks: for a worker, or at the end.
-    pub fn remove(&self) -> Vec<Failure> {
-        let mut failures = self.remove_cgroups();
-        failures.extend(self.remove_trees(&[]));
-        failures
+    pub fn remove(self) -> Vec<Failure> {
+        drop(self.mounts);
+        self.removal.carry_out()
     }
 
     /// Ends what still runs in them.
     pub fn remove_cgroups(&self) -> Vec<Failure> {
-        remove_all(&self.cgroups)
+        remove_all(&self.removal.cgroups)
     }
 
     /// With others beside its own.
     pub fn remove_trees(&self, others: &[PathBuf]) -> Vec<Failure> {
-        let trees = self.trees.iter().chain(others);
-        trees
-            .filter_map(|tree| crate::fs::remove::remove_path(tree).err())
-            .collect()
+        remove_trees(self.removal.trees.iter().chain(others))
     }
+
+    pub fn removal(&self) -> &Removal {
+        &self.removal
+    }
+
+    /// Whoever lets go of this last waits until the mounts are gone.
+    pub fn take_mounts(&mut self) -> Option<OwnedFd> {
+        self.mounts.take()
+    }
+}
+
+impl Removal {
+    /// Removes everything, going on after failures.
+    pub fn carry_out(&self) -> Vec<Failure> {
+        let mut failures = remove_all(&self.cgroups);
+        failures.extend(remove_trees(&self.trees));
+        failures
+    }
+}
+
+fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure> {
+    trees
+        .into_iter()
+        .filter_map(|tree| crate::fs::remove::remove_path(tree).err())
+        .collect()
 }
 
 fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
     for lock in &plan.extension.locks {
         remains._locks.push(lock.try_take()?);
     }
+    // Before any cgroup: by the names of these directories a later engine finds what a crash has left.
+    bundle::make(&plan.extension.bundle, &plan.root)?;
     let user = &plan.process.user;
     let streams = Streams::make(
         &plan.process,
@@ -279,7 +321,7 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
     Ok(program)
 }
 
-/// The launcher's part while the child makes its namespaces.
+/// The launcher's part while the child makes its namespaces and mounts its root.
 fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result<()> {
     if plan.namespaces.user {
         let pid = pid.as_raw_nonzero();
@@ -292,6 +334,7 @@ fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result
             id_map(&plan.linux.gid_mappings).as_bytes(),
         )?;
     }
+    bundle::write(&plan.extension.bundle, &plan.extension.files)?;
     plan.cgroups.limit(cgroup)?;
     // Root of a user namespace may not open the files of a cgroup: it is moved.
     match plan.namespaces.user {

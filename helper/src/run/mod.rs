@@ -1,5 +1,6 @@
 //! A container: its configuration carried out, its life watched, its remains removed.
 
+mod bundle;
 mod cgroup;
 mod cgroup_mount;
 mod child;
@@ -35,7 +36,7 @@ use crate::error::{Result, Step};
 
 pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups, update as update_cgroups};
 pub use config::{Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names};
-pub use container::{Container, Remains, id_map};
+pub use container::{Container, Remains, Removal, id_map};
 pub use exec::Exec;
 pub use filters::Filters;
 pub use init::init;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bundle;
 use super::cgroup::CgroupPlan;
 use super::config::{Config, Device, Extension, Linux, Propagation};
 use super::filters::Filters;
@@ -35,6 +36,7 @@ impl Plan {
         rootless: bool,
     ) -> Result<Self> {
         refuse_unsupported(&config)?;
+        bundle::check(&config.keelson.files)?;
         let Config {
             process,
             root,

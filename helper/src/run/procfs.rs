@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use crate::error::{Failure, Result, Step};
 
@@ -38,6 +39,13 @@ impl Procfs {
         rustix::io::write(&file, value)
             .step_at(format!("write /proc/{path}"), format!("/proc/{path}"))
             .map(drop)
+    }
+
+    /// A handle on a namespace (`mnt`, ...) of a child: the namespace lives for as long as anybody holds one.
+    pub fn open_namespace(&self, pid: Pid, name: &str) -> rustix::io::Result<OwnedFd> {
+        let path = format!("{}/ns/{name}", pid.as_raw_nonzero());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.root, path, flags, Mode::empty())
     }
 
     /// Nothing mounted over a part of /proc is walked into. Links are refused too, but for /proc/self, which is

@@ -20,11 +20,20 @@ pub struct Extension {
     pub locks: Vec<LockFile>,
     pub bundle: PathBuf,
     #[serde(default)]
+    pub files: Vec<BundleFile>,
+    #[serde(default)]
     pub remove: Vec<PathBuf>,
     #[serde(default)]
     pub loopback: bool,
     #[serde(default)]
     pub ulimit_clamp: bool,
+}
+
+/// A file in the bundle.
+#[derive(Debug, Deserialize)]
+pub struct BundleFile {
+    pub name: String,
+    pub text: String,
 }
 
 /// A part of a root file system.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub use capability::{capability_names, parse_capabilities};
-pub use extension::{Cgroups, Extension, RootfsMount, Stdio, StreamKind};
+pub use extension::{BundleFile, Cgroups, Extension, RootfsMount, Stdio, StreamKind};
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
 pub use mount_options::{MountOptions, Propagation};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};

@@ -1,0 +1,50 @@
+//! The directory of a run on the host: its mount point, and the files that are bound into the container.
+
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::config::BundleFile;
+use crate::error::{Failure, Result, Step};
+
+/// Makes the directory and the mount point in it, where they are missing.
+pub fn make(bundle: &Path, root: &Path) -> Result<()> {
+    for directory in [bundle, root] {
+        match rustix::fs::mkdir(directory, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).step_at("make the directory of the run", directory),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files. Every user of the container reads them, and their owner in it is root.
+pub fn write(bundle: &Path, files: &[BundleFile]) -> Result<()> {
+    for BundleFile { name, text } in files {
+        let path = bundle.join(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let step = "write a file of the run";
+        let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644))
+            .step_at(step, &path)?;
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest).step_at(step, &path)?;
+            rest = &rest[written..];
+        }
+    }
+    Ok(())
+}
+
+/// Only names in the directory itself.
+pub fn check(files: &[BundleFile]) -> Result<()> {
+    match files
+        .iter()
+        .find(|file| file.name.contains('/') || file.name.starts_with('.'))
+    {
+        Some(file) => {
+            Err(Failure::kind("read keelson.files", "config-invalid").detail(file.name.clone()))
+        }
+        None => Ok(()),
+    }
+}
