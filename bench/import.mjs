@@ -14,7 +14,7 @@ function node(source) {
 }
 
 /** What `import 'keelson'` costs over a bare Node. */
-export async function bench() {
+export async function bench({ long }) {
   const memory = { bare: [], keelson: [] }
   const side = (name, source) => ({
     name,
@@ -26,7 +26,7 @@ export async function bench() {
   })
   const results = await alternate(
     [side('bare', ''), side('keelson', `await import(${JSON.stringify(entry)})`)],
-    { rounds: 15 },
+    { rounds: long ? 40 : 15 },
   )
   print('import', results)
   const cost = results.get('keelson').median - results.get('bare').median

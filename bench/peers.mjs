@@ -3,25 +3,75 @@ import { promisify } from 'node:util'
 
 const exec = promisify(execFile)
 const IMAGE = 'localhost/keelson-bench:1'
+const RUN = ['run', '--rm', '--network', 'none']
 
 /**
- * The engines found on PATH that answer, each able to run a command of the image in `archive` (a flat root file system tar).
+ * The engines on PATH that can run the command here; of each other it is said why not. `archive` is a root file system as a tar,
+ * `rootfs` the same as a directory.
  *
- * @param {string} archive
+ * @param {{ archive: string, rootfs: string, command: string[] }} scene
+ * @returns {Promise<{ name: string, run: () => Promise<unknown>, forget: () => void }[]>}
  */
-export function peers(archive) {
+export async function findPeers({ archive, rootfs, command }) {
+  let turn = 0
+  const candidates = [
+    {
+      program: 'docker',
+      name: 'docker run --rm',
+      load: [['info'], ['import', archive, IMAGE]],
+      run: () => [...RUN, IMAGE, ...command],
+      unload: ['image', 'rm', IMAGE],
+    },
+    {
+      program: 'podman',
+      name: 'podman run --rm',
+      load: [['import', archive, IMAGE]],
+      // Its default limits are more than every machine lets it set.
+      run: () => [
+        ...RUN,
+        ...['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1000:1000'],
+        IMAGE,
+        ...command,
+      ],
+      unload: ['image', 'rm', IMAGE],
+    },
+    {
+      program: 'ctr',
+      // On a directory, so without the time that a snapshot takes.
+      name: 'ctr run --rm --rootfs',
+      load: [['version']],
+      run: () => [
+        'run',
+        '--rm',
+        '--rootfs',
+        rootfs,
+        `keelson-bench-${process.pid}-${turn++}`,
+        ...command,
+      ],
+    },
+  ]
   const found = []
-  const offer = (name, probe, load, run) => {
+  for (const { program, name, load, run, unload } of candidates) {
     try {
-      execFileSync(name, probe, { stdio: 'ignore', timeout: 20_000 })
-      execFileSync(name, load, { stdio: 'ignore', timeout: 60_000 })
-      found.push({ name, run: (command) => exec(name, [...run, ...command]) })
-    } catch {
-      console.log(`  (${name}: not on PATH, or does not answer)`)
+      for (const step of load) await exec(program, step, { timeout: 60_000 })
+      await exec(program, run(), { timeout: 60_000 })
+      found.push({
+        name,
+        run: () => exec(program, run(), { timeout: 60_000 }),
+        forget: () => unload && execFileSync(program, unload, { stdio: 'ignore' }),
+      })
+    } catch (error) {
+      console.log(`  ${program} does not take part: ${reason(error)}`)
     }
   }
-  const run = ['run', '--rm', '--network', 'none', IMAGE]
-  offer('docker', ['info'], ['import', archive, IMAGE], run)
-  offer('podman', ['info'], ['import', archive, IMAGE], run)
   return found
+}
+
+function reason(error) {
+  if (error.code === 'ENOENT') return 'not on PATH'
+  if (error.killed) return 'no answer within a minute'
+  const lines = String(error.stderr || error.message)
+    .trim()
+    .split('\n')
+  return lines.at(-1).slice(0, 200)
 }
