@@ -12,7 +12,7 @@ export async function alternate(sides, { rounds, warmup = 2 }) {
   for (let round = -warmup; round < rounds; round++) {
     for (const side of sides) {
       const took = await side.once()
-      if (round >= 0) times.get(side.name).push(...[took].flat())
+      if (round >= 0) times.get(side.name).push(...(Array.isArray(took) ? took : [took]))
     }
   }
   return new Map([...times].map(([name, values]) => [name, summary(values)]))
