@@ -131,8 +131,8 @@ export interface ExecPlan {
   stdio: { stdin: 'pipe' | 'null'; stdout: 'pipe' | 'null'; stderr: 'pipe' | 'null' }
   /** Ends with the connection that asked for it. */
   bound: boolean
-  /** OCI `linux.seccomp`; absent: none. */
-  seccomp?: object
+  /** OCI `linux.seccomp`, or the container's own; absent: none. */
+  seccomp?: object | 'container'
 }
 
 export interface MonitorOperations {

@@ -76,6 +76,7 @@ impl Container {
                     uid_mappings: plan.linux.uid_mappings,
                     gid_mappings: plan.linux.gid_mappings,
                     ulimit_clamp: plan.extension.ulimit_clamp,
+                    filter: plan.process.filter,
                 },
                 nested: Vec::new(),
                 id: plan.container,

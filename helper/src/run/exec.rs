@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use super::cgroup::{NestedCgroup, oom_kills};
 use super::config::{self, IdMapping, Stdio};
 use super::container::{Container, map};
+use super::credentials::Filter;
 use super::execute::{
     become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
 };
@@ -44,7 +46,12 @@ pub struct Inside {
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
     pub ulimit_clamp: bool,
+    /// Its own program's.
+    pub filter: Option<Rc<Filter>>,
 }
+
+/// In place of a profile: the container's own, which need not be sent again.
+const SAME: &str = "\"container\"";
 
 pub struct Exec {
     pub id: String,
@@ -65,6 +72,7 @@ impl Exec {
     ) -> Result<Exec> {
         let inside = container.inside();
         let filter = match &request.seccomp {
+            Some(profile) if profile.get() == SAME => inside.filter.clone(),
             Some(profile) => Some(filters.compile(profile.get())?),
             None => None,
         };
@@ -139,9 +147,11 @@ impl Exec {
 
     /// Reaps it. Call it when the pidfd says so; before, it waits.
     pub fn end(&mut self) -> End {
+        let status = self.program.end();
         End {
-            status: self.program.end(),
-            oom_killed: self.was_oom_killed(),
+            status,
+            // One that has ended well was not killed, and its caller waits.
+            oom_killed: status.code != Some(0) && self.was_oom_killed(),
         }
     }
 

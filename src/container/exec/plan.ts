@@ -3,7 +3,6 @@ import { keelsonError } from '../../errors.ts'
 import type { TerminalSize } from '../../runtime/monitor-protocol.ts'
 import type { UserNamespacePlan } from '../../runtime/protocol.ts'
 import { planCapabilities } from '../../security/capabilities.ts'
-import type { LinuxSeccomp } from '../../security/seccomp/types.ts'
 import type { OciConfig, OciProcess } from '../oci-runtime.ts'
 import { findUser, mapUser, type UserDatabase } from '../user.ts'
 import type { ProcessOptions } from './options.ts'
@@ -11,7 +10,7 @@ import type { ProcessOptions } from './options.ts'
 /** What a program in a running container is planned from. */
 export interface ExecInput {
   /** The container's own. */
-  config: Pick<OciConfig, 'process'> & { linux: Pick<OciConfig['linux'], 'seccomp'> }
+  config: Pick<OciConfig, 'process'>
   command: readonly string[]
   options: ProcessOptions
   tty: false | true | TerminalSize
@@ -24,7 +23,8 @@ export interface ExecInput {
 /** As `exec` of the monitor's protocol takes it. */
 export interface PlannedExec {
   process: OciProcess
-  seccomp: LinuxSeccomp | undefined
+  /** The container's own filter, or none. */
+  seccomp: 'container' | undefined
 }
 
 /**
@@ -58,7 +58,7 @@ export function planExec(input: ExecInput): PlannedExec {
       }),
       ...(!privileged && apparmorProfile !== undefined && { apparmorProfile }),
     },
-    seccomp: privileged ? undefined : config.linux.seccomp,
+    seccomp: privileged ? undefined : 'container',
   }
 }
 
