@@ -138,6 +138,7 @@ export const ERRORS = {
   KEELSON_KILLED: { class: RunError, status: 500 },
   KEELSON_OUT_OF_MEMORY: { class: RunError, status: 500 },
   KEELSON_MAX_OUTPUT: { class: RunError, status: 500 },
+  KEELSON_CONNECTION_REFUSED: { class: RunError, status: 502 },
   KEELSON_WAIT_FAILED: { class: RunError, status: 500 },
   KEELSON_WAIT_TIMEOUT: { class: AbortedError, status: 504 },
   KEELSON_TIMEOUT: { class: AbortedError, status: 504 },

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import type { Image } from '../image/image.ts'
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
@@ -5,6 +6,7 @@ import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
 import { Attachment, type AttachOptions } from './attach/attach.ts'
 import { attachTarget } from './attach/target.ts'
+import { connectTo, type ConnectOptions } from './connect.ts'
 import type { ContainerCore } from './core.ts'
 import type { ContainerExit } from './monitor-state.ts'
 import { waitFor, type WaitCondition } from './wait-condition.ts'
@@ -327,6 +329,26 @@ export class Container implements AsyncDisposable {
    */
   async ready(strategy: WaitStrategy, options: ReadyOptions = {}): Promise<void> {
     await waitUntilReady(waitTarget(this.#core), strategy, options)
+  }
+
+  /**
+   * Dials a TCP port inside its network: nothing has to be published, and a program that listens on its loopback alone is reached, too.
+   *
+   * @throws `KEELSON_CONNECTION_REFUSED` when nothing listens there, `KEELSON_CONTAINER_STATE`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('cache')
+   * const socket = await container.connect(6379)
+   * socket.end('PING\r\n')
+   * for await (const chunk of socket) console.log(String(chunk))
+   * ```
+   */
+  async connect(port: number, options: ConnectOptions = {}): Promise<Socket> {
+    return await connectTo(this.#core, port, options)
   }
 
   /**

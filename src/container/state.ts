@@ -15,6 +15,7 @@ export type ContainerAction =
   | 'remove by force'
   | 'attach'
   | 'exec'
+  | 'connect'
   | 'read its processes'
 
 /**
@@ -39,6 +40,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     update: 'running',
     attach: 'running',
     exec: 'running',
+    connect: 'running',
     'read its processes': 'running',
     'remove by force': 'removing',
   },
@@ -50,6 +52,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     rename: 'paused',
     update: 'paused',
     attach: 'paused',
+    connect: 'paused',
     'read its processes': 'paused',
     'remove by force': 'removing',
   },
@@ -60,6 +63,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     rename: 'restarting',
     update: 'restarting',
     attach: 'restarting',
+    connect: 'restarting',
     'remove by force': 'removing',
   },
   stopping: {
@@ -69,6 +73,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     rename: 'stopping',
     update: 'stopping',
     attach: 'stopping',
+    connect: 'stopping',
     'read its processes': 'stopping',
     'remove by force': 'removing',
   },

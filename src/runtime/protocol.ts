@@ -198,6 +198,11 @@ export interface Operations {
   'tree.remove': [{ paths: string[] }, object]
   'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
   'tree.sync': [{ path: string }, object]
+  /**
+   * Connects to a TCP port in the network namespace of a process (default: of loopback), then to the unix socket, and passes bytes between
+   * both until both directions have ended.
+   */
+  'net.connect': [{ pid: number; port: number; host?: string | undefined; socket: string }, object]
   'fs.read': [
     RootPlace & { paths: WireBytes[]; limit: number },
     { files: ({ data: string } | { errno: string })[] },

@@ -154,6 +154,25 @@ describe('ready', () => {
     await container.ready(wait.exit({ code: 3 }))
   })
 
+  it('is when its health check says so', async () => {
+    await using container = await run('sleep 0.1; touch /tmp/well; sleep 1000', {
+      healthcheck: { test: ['CMD', 'stat', '/tmp/well'], interval: 50, retries: 100 },
+    })
+    await container.ready(wait.healthy())
+  })
+
+  it('is when HTTP answers, on whatever network', async () => {
+    const answer = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nwell'"
+    await using container = await run(`exec nc -ll -p 8080 -e sh -c "${answer}"`, {
+      networks: 'none',
+    })
+    await container.ready(wait.http({ port: 8080, body: (text) => text === 'well' }))
+    await expect(container.ready(wait.http({ port: 81 }), { timeout: 100 })).rejects.toMatchObject({
+      code: 'KEELSON_WAIT_TIMEOUT',
+      message: expect.stringContaining('listens on port 81'),
+    })
+  })
+
   it("is when HTTP answers on the host's network", async () => {
     const server = createServer((_, answer) => void answer.end('well')).listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -164,5 +183,50 @@ describe('ready', () => {
     } finally {
       server.close()
     }
+  })
+})
+
+describe('a connection into the container', () => {
+  it('reaches what is published to nobody, both ways, half closed, too', async () => {
+    await using container = await run('exec nc -ll -p 7000 -e cat', { networks: 'none' })
+    await container.ready(wait.port(7000))
+    const sockets = await Promise.all([1, 2, 3].map(() => container.connect(7000)))
+    const bytes = Buffer.alloc(1_000_000, 'abcdefg')
+    const echoes = sockets.map(async (socket) => {
+      socket.end(bytes)
+      return Buffer.concat(await socket.toArray())
+    })
+    for (const echo of await Promise.all(echoes)) expect(echo.equals(bytes)).toBe(true)
+  })
+
+  it('ends with the container, and with its signal', async () => {
+    await using container = await run('exec nc -ll -p 7000 -e cat')
+    await container.ready(wait.port(7000))
+    const control = new AbortController()
+    const [first, second] = await Promise.all([
+      container.connect(7000, { signal: control.signal }),
+      container.connect(7000),
+    ])
+    const closed = once(first, 'close').catch(() => undefined)
+    first.on('error', () => undefined)
+    control.abort()
+    await closed
+    second.on('error', () => undefined).resume()
+    const ended = once(second, 'close').catch(() => undefined)
+    await container.kill()
+    await ended
+  })
+
+  it('is refused where nobody listens', async () => {
+    await using container = await run('sleep 1000')
+    await expect(container.connect(7000)).rejects.toEqual(
+      coded('KEELSON_CONNECTION_REFUSED', { port: 7000 }),
+    )
+    await expect(container.connect(0)).rejects.toEqual(coded('KEELSON_INVALID_OPTION'))
+    await expect(container.connect(1, { host: 'localhost' })).rejects.toEqual(
+      coded('KEELSON_INVALID_OPTION'),
+    )
+    await container.kill()
+    await expect(container.connect(7000)).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
   })
 })

@@ -4,6 +4,7 @@
 //! forked worker. When the socket closes, whatever the reason, it ends what it owns and exits.
 
 mod containers;
+mod dial;
 mod launcher;
 mod locks;
 mod mkdirs;

@@ -1,10 +1,10 @@
 import { request, type ClientRequestArgs, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
-import { KeelsonError } from '../../errors.ts'
 import { parseDuration, type Duration } from '../../util/duration.ts'
+import { checkPort } from '../connect.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
-import { checkPort } from './port.ts'
+
 import type { WaitStrategy } from './strategy.ts'
 
 export interface WaitHttpOptions extends WaitOptions {
@@ -49,17 +49,13 @@ export function waitForHttp(options: WaitHttpOptions): WaitStrategy {
         note(`the last answer had status ${answer.status}`)
         return accepts(answer.status) && (body === undefined || body(answer.text))
       } catch (error) {
-        if (signal.aborted || isFinal(error)) throw error
+        if (signal.aborted) throw error
         const why = error instanceof Error ? error.message : String(error)
         note(impatience.aborted ? `no answer came within ${patience} ms` : why)
         return false
       }
     }),
   )
-}
-
-function isFinal(error: unknown): boolean {
-  return KeelsonError.is(error) && error.code === 'KEELSON_UNSUPPORTED'
 }
 
 function statusTest(status: WaitHttpOptions['status']): (status: number) => boolean {

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { keelsonError } from '../../errors.ts'
+import { checkPort } from '../connect.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
 import { canonicalAddress, readListening, type ListeningSocket } from './sockets.ts'
 import type { WaitStrategy } from './strategy.ts'
@@ -32,14 +33,6 @@ export function waitForPort(port: number, options: WaitPortOptions = {}): WaitSt
       )
     }),
   )
-}
-
-export function checkPort(port: number): void {
-  if (Number.isInteger(port) && port > 0 && port < 65_536) return
-  throw keelsonError('KEELSON_INVALID_OPTION', `${String(port)} is not a port.`, {
-    option: 'port',
-    hint: 'It is a number from 1 to 65535.',
-  })
 }
 
 function reaches({ address }: ListeningSocket, host: string): boolean {

@@ -1,7 +1,4 @@
-import { once } from 'node:events'
-import { connect } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { keelsonError } from '../../errors.ts'
+import { connectTo } from '../connect.ts'
 import type { ContainerCore } from '../core.ts'
 import { readLogs } from '../logs/logs.ts'
 import { logSource } from '../logs/source.ts'
@@ -20,7 +17,7 @@ export function waitTarget(core: ContainerCore): WaitTarget {
       for await (const line of readLogs(logSource(core), { tail: lines })) last.push(line)
       return last
     },
-    connect: (port, signal) => dial(core, port, signal),
+    connect: (port, signal) => connectTo(core, port, { signal }),
   }
 }
 
@@ -35,21 +32,4 @@ async function* sinceStart(core: ContainerCore, signal: AbortSignal): AsyncGener
     // In nanoseconds, of one form: compared as text.
     if (line.timestamp >= since) yield line
   }
-}
-
-async function dial(core: ContainerCore, port: number, signal: AbortSignal): Promise<Duplex> {
-  const { name, options } = core.record
-  if (options.network !== 'host') {
-    throw keelsonError(
-      'KEELSON_UNSUPPORTED',
-      `The network of the container ${name} cannot be reached from here.`,
-      {
-        container: core.id,
-        hint: 'Wait for the port with wait.port(), which needs no connection.',
-      },
-    )
-  }
-  const socket = connect({ port, host: '127.0.0.1', signal })
-  await once(socket, 'connect')
-  return socket
 }
