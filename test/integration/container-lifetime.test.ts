@@ -48,14 +48,14 @@ describe('two programs on one root', () => {
         command: ['sleep', '1000'],
         name: 'contested',
       })
-      const gone = container.wait({ condition: 'removed' })
+      const removed = container.wait({ condition: 'removed' })
       await Promise.all([
         container.remove({ force: true }),
         other.ask(
           `const c = await engine.containers.get('${container.id}').catch(() => undefined); await c?.remove({ force: true }); say(1)`,
         ),
       ])
-      await gone
+      await removed
       const claims = await Promise.allSettled([
         own.engine.containers.create({ image: own.image, command: ['true'], name: 'one' }),
         other.ask(`await engine.containers.create({ name: 'one', ${SLEEP} }); say(1)`),
@@ -252,9 +252,10 @@ async function monitorOf(root: string, id: string): Promise<number> {
   return (JSON.parse(text) as { monitor: number }).monitor
 }
 
+const list = (path: string) => readdir(path).catch(() => [])
+
 /** What is left of containers, of names, and of writable layers. */
 async function leftovers({ root, runRoot }: { root: string; runRoot: string }): Promise<string[]> {
-  const list = (path: string) => readdir(path).catch(() => [])
   const layers = join(root, 'snapshots', 'overlay')
   const writable = await list(join(layers, 'writable'))
   return [
