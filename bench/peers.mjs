@@ -29,7 +29,10 @@ export async function findPeers({ archive, rootfs, command }) {
       // Its default limits are more than every machine lets it set.
       run: () => [
         ...RUN,
-        ...['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1000:1000'],
+        '--ulimit',
+        'nofile=1024:1024',
+        '--ulimit',
+        'nproc=1000:1000',
         IMAGE,
         ...command,
       ],

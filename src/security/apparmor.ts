@@ -16,6 +16,10 @@ export interface AppArmor {
 const LOADED = '/sys/kernel/security/apparmor/profiles'
 const PARSERS = ['/usr/sbin/apparmor_parser', '/sbin/apparmor_parser', '/usr/bin/apparmor_parser']
 
+/** The list is long, and every container asks: for this many milliseconds the profile is taken to be where it was seen. */
+const REMEMBERED = 1000
+let seenUntil = 0
+
 let loading: Promise<AppArmor> | undefined
 
 /**
@@ -29,7 +33,11 @@ let loading: Promise<AppArmor> | undefined
  */
 export async function ensureAppArmorProfile(host: { apparmor: boolean }): Promise<AppArmor> {
   if (!host.apparmor || process.geteuid?.() !== 0) return {}
-  if (await isLoaded()) return { profile: APPARMOR_PROFILE }
+  if (performance.now() < seenUntil) return { profile: APPARMOR_PROFILE }
+  if (await isLoaded()) {
+    seenUntil = performance.now() + REMEMBERED
+    return { profile: APPARMOR_PROFILE }
+  }
   // Containers that start together share one attempt; a later one tries anew.
   loading ??= load().finally(() => (loading = undefined))
   return loading
