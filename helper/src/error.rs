@@ -60,6 +60,23 @@ impl Failure {
         }
     }
 
+    /// The same with its kind, where that is for us to act on and not for Node.
+    pub fn reported(json: &RawValue) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Kind {
+            kind: Option<String>,
+        }
+        let Kind { kind } = serde_json::from_str(json.get()).unwrap_or_default();
+        let kinds = ["command-not-found", "command-not-executable"];
+        Failure {
+            kind: kinds
+                .into_iter()
+                .find(|known| kind.as_deref() == Some(known)),
+            ..Failure::from_json(json)
+        }
+    }
+
     pub fn errno(mut self, errno: Errno) -> Self {
         self.errno = Some(errno.raw_os_error());
         self

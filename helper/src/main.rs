@@ -6,6 +6,7 @@ mod fs;
 mod launch;
 mod layer;
 mod monitor;
+mod oci;
 mod poller;
 mod probe;
 mod protocol;
@@ -17,6 +18,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("launch") => launch::launch(),
         Some("init") => run::init(std::env::args_os().skip(2)),
+        Some("oci") => oci::oci(std::env::args_os().skip(2)),
         Some("version") => println!("{}", env!("CARGO_PKG_VERSION")),
         _ => {
             eprintln!("keelson-helper: started by Keelson, not by hand");

@@ -24,6 +24,7 @@ use crate::sys;
 use launcher::Launcher;
 
 pub use locks::{LockFile, LockMode};
+pub use sealed::ensure_sealed;
 pub use worker::send as report;
 
 /// Where Node puts the socket.

@@ -174,7 +174,7 @@ impl Monitor<'_> {
         }));
         let request = serde_json::from_str(request.get())
             .map_err(|error| Failure::new("read the check").detail(error.to_string()))?;
-        let mut exec = Exec::start(request, &life.container, self.filters, self.host)?;
+        let mut exec = Exec::start(request, life.container.entry(), self.filters, self.host)?;
         let pipes = match exec.take_streams() {
             Some(Streams([_, stdout, stderr])) => {
                 [stdout, stderr].map(|pipe| pipe.map(|pipe| pipe.read))

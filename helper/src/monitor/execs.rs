@@ -68,7 +68,12 @@ impl Monitor<'_> {
         let Some(life) = &self.life else {
             return Ok(());
         };
-        let exec = Exec::start(decode(frame)?, &life.container, self.filters, self.host)?;
+        let exec = Exec::start(
+            decode(frame)?,
+            life.container.entry(),
+            self.filters,
+            self.host,
+        )?;
         let key = self.next_key();
         let watched = self.poller.add(exec.channel(), Token::ExecChannel(key));
         if let Err(failure) =

@@ -22,6 +22,7 @@ mod restart;
 mod state;
 mod timers;
 
+pub use clock::now;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

@@ -16,19 +16,21 @@ use rustix::process::DumpableBehavior;
 
 use super::devices::make_devices;
 use super::execute::{
-    become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
+    become_program, become_program_later, become_root, enter_working_directory, isolate, open_root,
+    send, set_attributes,
 };
 use super::masks::{make_readonly, mask_paths};
 use super::mounts::{clone_shared_sources, close_late, mount_all};
 use super::namespaces::{unshare_cgroup, unshare_network};
 use super::plan::Plan;
+use super::program::Note;
 use super::root::Root;
 use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Host, sysctl};
 use crate::error::{Result, Step};
-use crate::protocol::Report;
+use crate::protocol::{Report, raw};
 use crate::sys;
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
@@ -69,7 +71,10 @@ fn prepare(
     if plan.extension.init {
         keep.push(host.helper.as_raw_fd());
     }
-    isolate(streams, channel, &keep)?;
+    if let Some(deferred) = &plan.deferred {
+        keep.push(deferred.listener.as_raw_fd());
+    }
+    isolate(&plan.process, streams, channel, &keep)?;
     if !namespaces.pid {
         // Others could look into this process, which still holds the launcher's memory, before it executes.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -134,7 +139,16 @@ fn prepare(
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
     set_attributes(&plan.process, host)?;
 
-    // 7. Inside.
+    // 7. Others have their word, while both worlds can be seen.
+    let mut state = serde_json::Value::Null;
+    if let Some(deferred) = &plan.deferred {
+        state = deferred.state_of_self(host)?;
+        send(channel, &Report::Progress(raw(&Note::Prepared)));
+        wait_for_word(channel)?;
+        deferred.run_create_container_hooks(&state)?;
+    }
+
+    // 8. Inside.
     pivot(&root, plan.propagation)?;
     let inside = open_root()?;
     let terminal = match plan.process.terminal {
@@ -146,18 +160,26 @@ fn prepare(
             terminal.bind_console(&inside)?;
             terminal.install()?;
         }
+        None if plan.process.inherited.is_some() => {}
         None => stdio::install(streams)?,
     }
     enter_working_directory(&inside, cwd)?;
 
-    // 8. The user, and less and less.
-    become_program(
-        &plan.process,
-        terminal.as_ref().map(|terminal| terminal.master.as_fd()),
-        channel,
-        plan.extension.init,
-        host.descriptors,
-    )
+    // 9. The user, and less and less.
+    let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
+    let process = &plan.process;
+    match &plan.deferred {
+        Some(deferred) => {
+            become_program_later(process, deferred, &state, master, channel, host.descriptors)
+        }
+        None => become_program(
+            process,
+            master,
+            channel,
+            plan.extension.init,
+            host.descriptors,
+        ),
+    }
 }
 
 /// Blocks until the launcher has done its part. When the launcher is gone, so is this process.

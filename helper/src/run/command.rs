@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use super::config::Process;
@@ -83,6 +83,30 @@ impl Command {
             Some(errno) => self.failure("command-not-executable", errno),
             None => self.failure("command-not-found", Errno::NOENT),
         }
+    }
+
+    /// Whether it could be executed, as far as can be told beforehand; the failure is the one that `execute` would have.
+    pub fn find(&self) -> Result<()> {
+        let mut refused = None;
+        for candidate in &self.candidates {
+            match rustix::fs::stat(candidate) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                    refused = Some(Errno::ISDIR);
+                }
+                Ok(_) => {
+                    match rustix::fs::accessat(CWD, candidate, Access::EXEC_OK, AtFlags::EACCESS) {
+                        Ok(()) => return Ok(()),
+                        Err(errno) => refused = Some(errno),
+                    }
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => refused = Some(errno),
+            }
+        }
+        Err(match refused {
+            Some(errno) => self.failure("command-not-executable", errno),
+            None => self.failure("command-not-found", Errno::NOENT),
+        })
     }
 
     /// Executes the helper as pid 1 instead, which will execute the program.

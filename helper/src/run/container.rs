@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Host;
 use super::bundle;
 use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
-use super::exec::Inside;
+use super::exec::{Entry, Inside};
 use super::plan::Plan;
 use super::program::{End, Program, Started};
 use super::rootfs::prepare_rootfs;
@@ -70,14 +71,8 @@ impl Container {
         match begin(&plan, host, &mut remains) {
             Ok(program) => Ok(Container {
                 pid_namespace: plan.namespaces.pid,
+                inside: Inside::of(&plan),
                 cgroups: plan.cgroups,
-                inside: Inside {
-                    namespaces: plan.namespaces.join_plan(),
-                    uid_mappings: plan.linux.uid_mappings,
-                    gid_mappings: plan.linux.gid_mappings,
-                    ulimit_clamp: plan.extension.ulimit_clamp,
-                    filter: plan.process.filter,
-                },
                 nested: Vec::new(),
                 id: plan.container,
                 program,
@@ -136,6 +131,20 @@ impl Container {
         self.program.started()
     }
 
+    /// Once: all is made, and it waits for the hooks of the runtime and then for `say_go`.
+    pub fn take_prepared(&mut self) -> bool {
+        self.program.take_prepared()
+    }
+
+    /// Once: a deferred program could be executed now, and waits.
+    pub fn take_ready(&mut self) -> Option<Box<RawValue>> {
+        self.program.take_ready()
+    }
+
+    pub fn say_go(&self) -> Result<()> {
+        self.program.say_go()
+    }
+
     /// The same when the child has ended: now it is known.
     pub fn started_at_last(&mut self) -> Started {
         match self.program.started() {
@@ -162,28 +171,18 @@ impl Container {
     }
 
     /// What it takes to enter it.
-    pub fn inside(&self) -> &Inside {
-        &self.inside
-    }
-
-    /// A cgroup for the program that `exec` names.
-    pub fn nest_cgroup(&self, exec: &str) -> Result<NestedCgroup> {
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if exec.is_empty() || !exec.bytes().all(is_word) {
-            return Err(Failure::kind("read exec", "config-invalid").detail(exec));
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            pidfd: self.program.pidfd(),
+            inside: &self.inside,
+            cgroups: &self.cgroups,
         }
-        self.cgroups.nest(&format!("exec-{exec}"))
     }
 
     /// Removes the cgroup of a program that has ended, or when those are gone that it has left running.
     pub fn leave_cgroup(&mut self, nested: NestedCgroup) {
         self.nested.push(nested);
         self.nested.retain(|nested| !nested.remove());
-    }
-
-    /// Where the memory controller counts.
-    pub fn memory(&self) -> Option<PathBuf> {
-        self.cgroups.memory().map(Into::into)
     }
 
     /// Kills every process of the container.
@@ -280,6 +279,10 @@ fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure
 }
 
 fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
+    if plan.deferred.is_none() && !plan.hooks.is_empty() {
+        return Err(Failure::kind("read the configuration", "config-invalid")
+            .detail("hooks are not carried out for a program that starts at once"));
+    }
     for lock in &plan.extension.locks {
         remains._locks.push(lock.try_take()?);
     }

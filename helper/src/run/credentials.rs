@@ -6,10 +6,11 @@
 //! and the execve(2) come after the filter.
 
 use rustix::io::Errno;
-use rustix::process::{Gid, Signal, Uid};
+use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::config::{self, User};
+use super::config;
+use super::process::PlannedProcess;
 use crate::error::{Failure, Result, Step};
 use crate::sys;
 
@@ -44,24 +45,31 @@ impl PlannedCapabilities {
     }
 }
 
-/// Becomes the container's user. Only execve comes after it.
-pub fn assume(
-    user: &User,
-    capabilities: PlannedCapabilities,
-    filter: Option<&Filter>,
+/// What is still to be done when the user has been assumed.
+pub struct Confinement<'a> {
+    filter: Option<&'a Filter>,
     no_new_privileges: bool,
-) -> Result<()> {
+    /// The sets to end with, where loading the filter takes more.
+    lower: Option<CapabilitySets>,
+}
+
+/// Becomes the container's user, with its capabilities.
+pub fn assume(process: &PlannedProcess) -> Result<Confinement<'_>> {
+    let PlannedProcess {
+        user,
+        capabilities,
+        no_new_privileges,
+        ..
+    } = process;
+    let filter = process.filter.as_deref();
     let held = rustix::thread::capabilities(None).step("read the capabilities")?;
-    refuse_missing(capabilities, held.permitted)?;
+    refuse_missing(*capabilities, held.permitted)?;
     drop_bounding(capabilities.bounding)?;
     set_groups(&user.additional_gids)?;
     rustix::thread::set_keep_capabilities(true).step("keep the capabilities")?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).step("set the group")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).step("set the user")?;
-    // The kernel forgets this signal when the user changes, so not earlier.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .step("set the parent-death signal")?;
 
     let sets = CapabilitySets {
         effective: capabilities.effective,
@@ -81,16 +89,28 @@ pub fn assume(
     };
     rustix::thread::set_capabilities(None, meanwhile).step("set the capabilities")?;
     raise_ambient(capabilities.ambient)?;
-    if no_new_privileges {
-        rustix::thread::set_no_new_privs(true).step("set no_new_privs")?;
+    Ok(Confinement {
+        filter,
+        no_new_privileges: *no_new_privileges,
+        lower: (meanwhile != sets).then_some(sets),
+    })
+}
+
+impl Confinement<'_> {
+    /// Only execve comes after it.
+    pub fn confine(self) -> Result<()> {
+        if self.no_new_privileges {
+            rustix::thread::set_no_new_privs(true).step("set no_new_privs")?;
+        }
+        if let Some(filter) = self.filter {
+            sys::seccomp::load_filter(&filter.program, filter.flags)
+                .step("load the seccomp filter")?;
+        }
+        match self.lower {
+            Some(sets) => rustix::thread::set_capabilities(None, sets).step("set the capabilities"),
+            None => Ok(()),
+        }
     }
-    if let Some(filter) = filter {
-        sys::seccomp::load_filter(&filter.program, filter.flags).step("load the seccomp filter")?;
-    }
-    if meanwhile != sets {
-        rustix::thread::set_capabilities(None, sets).step("set the capabilities")?;
-    }
-    Ok(())
 }
 
 /// capset(2) only says EPERM; say which.

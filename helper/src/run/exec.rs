@@ -14,7 +14,7 @@ use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::cgroup::{NestedCgroup, oom_kills};
+use super::cgroup::{CgroupPlan, NestedCgroup, oom_kills};
 use super::config::{self, IdMapping, Stdio};
 use super::container::{Container, map};
 use super::credentials::Filter;
@@ -22,6 +22,7 @@ use super::execute::{
     become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
 };
 use super::namespaces::JoinPlan;
+use super::plan::Plan;
 use super::process::PlannedProcess;
 use super::program::{End, Program, Started};
 use super::stdio::{self, Streams};
@@ -38,6 +39,17 @@ pub struct ExecRequest {
     process: config::Process,
     stdio: Stdio,
     seccomp: Option<Box<RawValue>>,
+    /// The standard streams, and as many descriptors after them, are this process's own.
+    #[serde(skip)]
+    pub inherited: Option<u32>,
+}
+
+/// The way into a container that runs.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    pub pidfd: BorrowedFd<'a>,
+    pub inside: &'a Inside,
+    pub cgroups: &'a CgroupPlan,
 }
 
 /// What entering a container takes to know of it.
@@ -53,6 +65,18 @@ pub struct Inside {
 /// In place of a profile: the container's own, which need not be sent again.
 const SAME: &str = "\"container\"";
 
+impl Inside {
+    pub fn of(plan: &Plan) -> Self {
+        Inside {
+            namespaces: plan.namespaces.join_plan(),
+            uid_mappings: plan.linux.uid_mappings.clone(),
+            gid_mappings: plan.linux.gid_mappings.clone(),
+            ulimit_clamp: plan.extension.ulimit_clamp,
+            filter: plan.process.filter.clone(),
+        }
+    }
+}
+
 pub struct Exec {
     pub id: String,
     program: Program,
@@ -66,19 +90,20 @@ impl Exec {
     /// Starts to carry the request out. After a failure nothing of it is left.
     pub fn start(
         request: ExecRequest,
-        container: &Container,
+        container: Entry<'_>,
         filters: &mut Filters,
         host: &Host,
     ) -> Result<Exec> {
-        let inside = container.inside();
+        let inside = container.inside;
         let filter = match &request.seccomp {
             Some(profile) if profile.get() == SAME => inside.filter.clone(),
             Some(profile) => Some(filters.compile(profile.get())?),
             None => None,
         };
-        let process = PlannedProcess::plan(request.process, inside.ulimit_clamp, filter)?;
-        let cgroup = container.nest_cgroup(&request.exec)?;
-        let memory = container.memory();
+        let mut process = PlannedProcess::plan(request.process, inside.ulimit_clamp, filter)?;
+        process.inherited = request.inherited;
+        let cgroup = nest_cgroup(container.cgroups, &request.exec)?;
+        let memory = container.cgroups.memory().map(PathBuf::from);
         let oom_kills = memory.as_deref().map_or(0, oom_kills);
         match begin(&process, &request.stdio, container, &cgroup, host) {
             Ok(program) => Ok(Exec {
@@ -171,6 +196,11 @@ impl Exec {
         }
     }
 
+    /// Its own cgroup, for one whose container is nobody's here.
+    pub fn cgroup(&self) -> NestedCgroup {
+        self.cgroup.clone()
+    }
+
     /// To be called after its end. What it has left running keeps its cgroup, until that ends too or the container does.
     pub fn leave(self, container: &mut Container) {
         container.leave_cgroup(self.cgroup);
@@ -190,14 +220,23 @@ impl Exec {
     }
 }
 
+/// A cgroup for the program that `exec` names.
+fn nest_cgroup(cgroups: &CgroupPlan, exec: &str) -> Result<NestedCgroup> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if exec.is_empty() || !exec.bytes().all(is_word) {
+        return Err(Failure::kind("read exec", "config-invalid").detail(exec));
+    }
+    cgroups.nest(&format!("exec-{exec}"))
+}
+
 fn begin(
     process: &PlannedProcess,
     stdio: &Stdio,
-    container: &Container,
+    container: Entry<'_>,
     cgroup: &NestedCgroup,
     host: &Host,
 ) -> Result<Program> {
-    let inside = container.inside();
+    let inside = container.inside;
     let streams = Streams::make(
         process,
         stdio,
@@ -212,7 +251,7 @@ fn begin(
     )
     .step("make a socket pair")?;
     let directory = cgroup.open_v2()?;
-    let child = inside.namespaces.around_clone(container.pidfd(), || {
+    let child = inside.namespaces.around_clone(container.pidfd, || {
         unseen(host, || {
             let directory = directory.as_ref().map(AsFd::as_fd);
             sys::process::clone(0, directory, || {
@@ -240,7 +279,7 @@ fn unseen<T>(host: &Host, clone: impl FnOnce() -> Result<T>) -> Result<T> {
 /// The child. What goes wrong is told over the channel.
 fn run(
     process: &PlannedProcess,
-    container: &Container,
+    container: Entry<'_>,
     cgroup: &NestedCgroup,
     streams: &Streams,
     channel: &OwnedFd,
@@ -256,15 +295,20 @@ fn run(
 
 fn prepare(
     process: &PlannedProcess,
-    container: &Container,
+    container: Entry<'_>,
     cgroup: &NestedCgroup,
     streams: &Streams,
     channel: &OwnedFd,
     host: &Host,
 ) -> Result<()> {
     // 1. Leave the parent.
-    let (procfs, pidfd) = (host.procfs.as_fd(), container.pidfd());
-    isolate(streams, channel, &[procfs.as_raw_fd(), pidfd.as_raw_fd()])?;
+    let (procfs, pidfd) = (host.procfs.as_fd(), container.pidfd);
+    isolate(
+        process,
+        streams,
+        channel,
+        &[procfs.as_raw_fd(), pidfd.as_raw_fd()],
+    )?;
 
     // 2. What needs the host's file systems, which are out of reach afterwards.
     cgroup.join_v1()?;
@@ -272,10 +316,10 @@ fn prepare(
     if host.rootless {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide this process")?;
     }
-    isolate_from_host(streams, channel, pidfd)?;
+    isolate_from_host(process, streams, channel, pidfd)?;
 
     // 3. Enter.
-    let namespaces = &container.inside().namespaces;
+    let namespaces = &container.inside.namespaces;
     namespaces.join(pidfd)?;
     if namespaces.user {
         become_root()?;
@@ -291,6 +335,7 @@ fn prepare(
     };
     match &terminal {
         Some(terminal) => terminal.install()?,
+        None if process.inherited.is_some() => {}
         None => stdio::install(streams)?,
     }
     enter_working_directory(&root, &process.cwd)?;
@@ -306,9 +351,15 @@ fn prepare(
 }
 
 /// Closes the host's /proc too.
-fn isolate_from_host(streams: &Streams, channel: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<()> {
+fn isolate_from_host(
+    process: &PlannedProcess,
+    streams: &Streams,
+    channel: &OwnedFd,
+    pidfd: BorrowedFd<'_>,
+) -> Result<()> {
     let near = streams.near_ends().into_iter().flatten();
     let mut keep: Vec<_> = near.map(AsRawFd::as_raw_fd).collect();
+    keep.extend(process.preserved());
     keep.extend([channel.as_raw_fd(), pidfd.as_raw_fd()]);
     sys::close::close_all_but(&keep).step("close the host's descriptors")
 }

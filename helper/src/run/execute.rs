@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
+use super::deferred::Deferred;
 use super::process::PlannedProcess;
 use super::root::Root;
 use super::stdio::Streams;
@@ -17,8 +18,14 @@ use crate::protocol::{self, Report};
 use crate::sys;
 
 /// Leaves the parent: its descriptors but for `keep`, its session, its keys, its life after death.
-pub fn isolate(streams: &Streams, channel: &OwnedFd, keep: &[RawFd]) -> Result<()> {
+pub fn isolate(
+    process: &PlannedProcess,
+    streams: &Streams,
+    channel: &OwnedFd,
+    keep: &[RawFd],
+) -> Result<()> {
     let mut all = keep.to_vec();
+    all.extend(process.preserved());
     all.push(channel.as_raw_fd());
     let near = streams.near_ends().into_iter().flatten();
     all.extend(near.map(AsRawFd::as_raw_fd));
@@ -102,27 +109,72 @@ pub fn become_program(
     keeps_channel: bool,
     descriptors: Rlimit,
 ) -> Result<()> {
+    let warnings = prepare_program(process, channel, keeps_channel, descriptors)?;
+    report_ready(terminal, channel, warnings)?;
+    let confinement = credentials::assume(process)?;
+    if process.inherited.is_some() {
+        // A program of the caller's, who may go.
+        rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
+        return confinement.confine();
+    }
+    // The kernel forgets this signal when the user changes, so again, and not earlier.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .step("set the parent-death signal")?;
+    confinement.confine()?;
+    outlive_nobody(channel)
+}
+
+/// The same for a program that waits: the parent hears that it could be executed, and may go. The filter comes last, for
+/// it need not allow what the waiting takes.
+pub fn become_program_later(
+    process: &PlannedProcess,
+    deferred: &Deferred,
+    state: &serde_json::Value,
+    terminal: Option<BorrowedFd<'_>>,
+    channel: &OwnedFd,
+    descriptors: Rlimit,
+) -> Result<()> {
+    let warnings = prepare_program(process, channel, false, descriptors)?;
+    let confinement = credentials::assume(process)?;
+    process.command.find()?;
+    rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
+    report_ready(terminal, channel, warnings)?;
+    deferred.wait_for_start(channel)?;
+    deferred.run_start_container_hooks(state)?;
+    confinement.confine()
+}
+
+fn prepare_program(
+    process: &PlannedProcess,
+    channel: &OwnedFd,
+    keeps_channel: bool,
+    descriptors: Rlimit,
+) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     rustix::process::setrlimit(Resource::Nofile, descriptors).step("restore RLIMIT_NOFILE")?;
     rlimits::apply(&process.rlimits, process.ulimit_clamp, &mut warnings)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
-    sys::close::close_all_on_exec().step("mark descriptors")?;
+    sys::close::close_all_on_exec(process.preserved().end as u32).step("mark descriptors")?;
     if keeps_channel {
         rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty()).step("keep the channel")?;
     }
     sys::signal::set_mask(&[]);
+    Ok(warnings)
+}
+
+fn report_ready(
+    terminal: Option<BorrowedFd<'_>>,
+    channel: &OwnedFd,
+    warnings: Vec<String>,
+) -> Result<()> {
     let report = Report::of(Ok(warnings));
     match terminal {
-        Some(master) => terminal::send(channel, &report, master)?,
-        None => send(channel, &report),
+        Some(master) => terminal::send(channel, &report, master),
+        None => {
+            send(channel, &report);
+            Ok(())
+        }
     }
-    credentials::assume(
-        &process.user,
-        process.capabilities,
-        process.filter.as_deref(),
-        process.no_new_privileges,
-    )?;
-    outlive_nobody(channel)
 }
 
 /// The parent-death signal was set after a change of user, perhaps too late: a parent that had died before would never be

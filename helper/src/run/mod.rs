@@ -8,10 +8,12 @@ mod command;
 mod config;
 mod container;
 mod credentials;
+mod deferred;
 mod devices;
 mod exec;
 mod execute;
 mod filters;
+mod hooks;
 mod init;
 mod masks;
 mod mounts;
@@ -34,11 +36,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Result, Step};
 
-pub use cgroup::{join as join_cgroup, remove_all as remove_cgroups, update as update_cgroups};
-pub use config::{Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names};
+pub use cgroup::{
+    freeze as freeze_cgroup, is_frozen as cgroup_is_frozen, join as join_cgroup,
+    processes as cgroup_processes, remove_all as remove_cgroups, update as update_cgroups,
+};
+pub use config::{
+    Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names,
+};
 pub use container::{Container, Remains, Removal, id_map};
-pub use exec::Exec;
+pub use deferred::{Deferred, START};
+pub use exec::{Entry, Exec, ExecRequest, Inside};
 pub use filters::Filters;
+pub use hooks::{Hooks, run_all as run_hooks};
 pub use init::init;
 pub use plan::Plan;
 pub use procfs::Procfs;

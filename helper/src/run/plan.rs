@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::bundle;
 use super::cgroup::CgroupPlan;
 use super::config::{Config, Device, Extension, Linux, Propagation};
+use super::deferred::Deferred;
 use super::filters::Filters;
+use super::hooks::Hooks;
 use super::mounts::PlannedMount;
 use super::namespaces::PlannedNamespaces;
 use super::process::PlannedProcess;
@@ -26,6 +28,10 @@ pub struct Plan {
     pub domainname: Option<String>,
     pub process: PlannedProcess,
     pub extension: Extension,
+    /// Run for a deferred container only.
+    pub hooks: Hooks,
+    /// The program waits for `start`.
+    pub deferred: Option<Deferred>,
 }
 
 impl Plan {
@@ -45,8 +51,9 @@ impl Plan {
             mounts,
             mut linux,
             keelson,
-            hooks: _,
+            hooks,
         } = config;
+        hooks.check()?;
         linux
             .sysctl
             .keys()
@@ -82,6 +89,8 @@ impl Plan {
             process: PlannedProcess::plan(process, keelson.ulimit_clamp, filter)?,
             linux,
             extension: keelson,
+            hooks,
+            deferred: None,
         })
     }
 }
@@ -90,7 +99,6 @@ impl Plan {
 fn refuse_unsupported(config: &Config) -> Result<()> {
     let Config { linux, .. } = config;
     let asked = [
-        ("hooks", config.hooks.is_some()),
         ("linux.timeOffsets", linux.time_offsets.is_some()),
         ("linux.mountLabel", linux.mount_label.is_some()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),

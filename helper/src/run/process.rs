@@ -22,6 +22,8 @@ pub struct PlannedProcess {
     /// One that may not be raised so far is lowered to what is there, with a warning.
     pub ulimit_clamp: bool,
     pub filter: Option<Rc<Filter>>,
+    /// Its standard streams, and as many descriptors after them, are its parent's.
+    pub inherited: Option<u32>,
     /// Its standard streams are a terminal, of this size at first.
     pub terminal: Option<ConsoleSize>,
 }
@@ -30,6 +32,11 @@ pub struct PlannedProcess {
 const DEFAULT_UMASK: u32 = 0o022;
 
 impl PlannedProcess {
+    /// The descriptors behind the standard streams that it gets from its parent.
+    pub fn preserved(&self) -> std::ops::Range<i32> {
+        3..3 + self.inherited.unwrap_or(0) as i32
+    }
+
     pub fn plan(process: Process, ulimit_clamp: bool, filter: Option<Rc<Filter>>) -> Result<Self> {
         refuse_unsupported(&process)?;
         if !process.cwd.starts_with('/') {
@@ -50,6 +57,7 @@ impl PlannedProcess {
             user: process.user,
             cwd: process.cwd,
             filter,
+            inherited: None,
             terminal: process
                 .terminal
                 .then(|| process.console_size.unwrap_or_default()),

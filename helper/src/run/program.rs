@@ -37,6 +37,8 @@ struct Heard {
     executed: bool,
     /// How the program ended, when pid 1 is the init.
     status: Option<Status>,
+    /// It waits for the hooks of the runtime.
+    prepared: bool,
     /// The master of its terminal.
     terminal: Option<OwnedFd>,
 }
@@ -52,6 +54,8 @@ pub struct Status {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Note {
+    /// All is made, and the hooks of the runtime may run.
+    Prepared,
     Executed,
     Ended(Status),
 }
@@ -145,6 +149,7 @@ impl Program {
                 Ok(Report::Ok(warnings)) => self.heard.warnings = Some(warnings),
                 Ok(Report::Error(failure)) => self.heard.failure = Some(failure),
                 Ok(Report::Progress(note)) => match serde_json::from_str(note.get()) {
+                    Ok(Note::Prepared) => self.heard.prepared = true,
                     Ok(Note::Executed) => self.heard.executed = true,
                     Ok(Note::Ended(status)) => self.heard.status = Some(status),
                     Err(_) => {}
@@ -166,6 +171,16 @@ impl Program {
             },
             _ => Started::NotYet,
         }
+    }
+
+    /// Once: the child waits for the hooks of the runtime.
+    pub fn take_prepared(&mut self) -> bool {
+        std::mem::take(&mut self.heard.prepared)
+    }
+
+    /// Once: a deferred program could be executed now, and waits.
+    pub fn take_ready(&mut self) -> Option<Box<RawValue>> {
+        self.heard.warnings.take()
     }
 
     /// What the child said of its failure, when it has ended without executing the program.

@@ -24,9 +24,9 @@ pub fn close_all_but(keep: &[RawFd]) -> Result<()> {
     close_range(first, u32::MAX, 0)
 }
 
-/// Marks every descriptor above stderr close-on-exec.
-pub fn close_all_on_exec() -> Result<()> {
-    close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+/// Marks every descriptor from `first` on close-on-exec.
+pub fn close_all_on_exec(first: u32) -> Result<()> {
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {

@@ -81,6 +81,15 @@ pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Makes the descriptor `fd` stand for what `to` stands for; what it stood for before is closed.
+pub fn redirect(fd: &OwnedFd, to: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: both are open; `fd` goes on being an open descriptor owned by the same owner.
+    match unsafe { libc::dup3(to.as_raw_fd(), fd.as_raw_fd(), libc::O_CLOEXEC) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
 /// Sends a signal, real-time ones included, to the process that `pidfd` stands for.
 pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: libc::c_int) -> Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();

@@ -48,6 +48,15 @@ pub fn signalfd(signals: &[libc::c_int]) -> Result<OwnedFd> {
     }
 }
 
+/// The number of a signal that a signalfd has; `None` when it has none.
+pub fn read(signals: &OwnedFd) -> Option<libc::c_int> {
+    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+    let read = rustix::io::read(signals, &mut info).ok()?;
+    // Its first field, `ssi_signo`.
+    let number = info.first_chunk().filter(|_| read == info.len())?;
+    Some(u32::from_ne_bytes(*number) as libc::c_int)
+}
+
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
     // SAFETY: sigemptyset initializes the whole set; sigaddset gets valid numbers from callers in this crate.
     unsafe {

@@ -1,5 +1,6 @@
 //! Killing everything in a cgroup, however fast it forks.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -24,6 +25,25 @@ pub fn kill_all(directories: &[PathBuf]) {
     freeze(directories, false);
 }
 
+/// Every process in these cgroups and below, by number.
+pub fn processes(directories: &[PathBuf]) -> Vec<i32> {
+    fn collect(directory: &Path, found: &mut BTreeSet<i32>) {
+        found.extend(
+            own_processes(directory)
+                .iter()
+                .map(|pid| pid.as_raw_nonzero().get()),
+        );
+        for child in children(directory) {
+            collect(&child, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for directory in directories {
+        collect(directory, &mut found);
+    }
+    found.into_iter().collect()
+}
+
 pub fn children(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
@@ -36,7 +56,7 @@ pub fn children(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn kill_tree(directory: &Path) {
-    for pid in processes(directory) {
+    for pid in own_processes(directory) {
         let _: Result<(), Errno> = rustix::process::kill_process(pid, Signal::KILL);
     }
     for child in children(directory) {
@@ -44,7 +64,7 @@ fn kill_tree(directory: &Path) {
     }
 }
 
-fn processes(directory: &Path) -> Vec<Pid> {
+fn own_processes(directory: &Path) -> Vec<Pid> {
     let text = read(directory, "cgroup.procs").unwrap_or_default();
     text.lines()
         .filter_map(|line| Pid::from_raw(line.parse().ok()?))

@@ -24,7 +24,7 @@ use crate::sys::bpf::Instruction;
 use devices::Decision;
 
 pub use freeze::{freeze, is_frozen};
-pub use kill::kill_all;
+pub use kill::{kill_all, processes};
 pub use nested::NestedCgroup;
 pub use oom::oom_kills;
 pub use remove::remove_all;

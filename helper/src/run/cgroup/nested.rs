@@ -16,6 +16,7 @@ const PREFERRED_V1: [&str; 2] = ["pids", "freezer"];
 /// A new one has no processors.
 const UNFIT_V1: &str = "cpuset";
 
+#[derive(Clone)]
 pub struct NestedCgroup {
     /// The one made for it, if the container has any cgroup.
     own: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::launch::LockFile;
 
@@ -70,10 +70,17 @@ pub enum StreamKind {
 }
 
 /// Absolute directories to make and join.
-#[derive(Debug, Default, Clone, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cgroups {
     pub v2: Option<PathBuf>,
     /// By controller; `name=systemd` and the like for named hierarchies.
     pub v1: BTreeMap<String, PathBuf>,
+}
+
+impl Cgroups {
+    /// Every directory, the v2 one first.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.v2.iter().chain(self.v1.values()).cloned().collect()
+    }
 }

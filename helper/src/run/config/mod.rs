@@ -12,7 +12,8 @@ mod resources;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+
+use super::hooks::Hooks;
 
 pub use capability::{capability_names, parse_capabilities};
 pub use extension::{BundleFile, Cgroups, Extension, RootfsMount, Stdio, StreamKind};
@@ -33,8 +34,8 @@ pub struct Config {
     #[serde(default)]
     pub linux: Linux,
     pub keelson: Extension,
-    /// Not carried out, so refused.
-    pub hooks: Option<IgnoredAny>,
+    #[serde(default)]
+    pub hooks: Hooks,
 }
 
 #[derive(Debug, Deserialize)]

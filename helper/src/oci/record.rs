@@ -1,0 +1,105 @@
+//! What is known of a container: a file, so that any later command finds it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::features::VERSION;
+use crate::run::{Cgroups, Hooks, cgroup_is_frozen};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    pub id: String,
+    /// Zero until there is a process.
+    pub pid: i32,
+    /// In clock ticks since boot: two processes may have had the same number, but not both.
+    pub start_time: u64,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub created: String,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    pub cgroups: Cgroups,
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// The number in the namespace of whoever created it.
+    pub owner: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+
+    pub fn is_alive(self) -> bool {
+        self != Status::Stopped
+    }
+}
+
+impl Record {
+    /// As the specification has it: for hooks, and the ground of what `state` prints.
+    pub fn state(&self, status: Status) -> Value {
+        let mut state = json!({
+            "ociVersion": VERSION,
+            "id": self.id,
+            "status": status.word(),
+            "bundle": self.bundle,
+        });
+        if status != Status::Stopped && self.pid != 0 {
+            state["pid"] = json!(self.pid);
+        }
+        if !self.annotations.is_empty() {
+            state["annotations"] = json!(self.annotations);
+        }
+        state
+    }
+
+    /// With what runc adds.
+    pub fn full_state(&self, status: Status) -> Value {
+        let mut state = self.state(status);
+        state["pid"] = json!(if status.is_alive() { self.pid } else { 0 });
+        state["rootfs"] = json!(self.rootfs);
+        state["created"] = json!(self.created);
+        state["owner"] = json!(if self.owner == 0 { "root" } else { "" });
+        state
+    }
+
+    /// Whether the process is there, and still the same.
+    pub fn is_alive(&self) -> bool {
+        self.pid > 0 && start_time(self.pid) == Some(self.start_time)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        cgroup_is_frozen(&self.cgroups.directories()).unwrap_or(false)
+    }
+}
+
+/// `None` when there is no such process, or nothing but its exit status.
+pub fn start_time(pid: i32) -> Option<u64> {
+    const START_TIME: usize = 19; // behind the name, counted from the state
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    match fields.clone().next() {
+        Some("Z" | "X" | "x") | None => None,
+        Some(_) => fields.nth(START_TIME)?.parse().ok(),
+    }
+}

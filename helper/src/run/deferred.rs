@@ -1,0 +1,71 @@
+//! A container that is made now and whose program is executed later, when somebody asks over a socket: `create` and
+//! `start` of an OCI runtime. Whoever made it may be gone by then.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use serde_json::{Value, json};
+
+use super::hooks::{Hooks, run_all};
+use super::{Host, Procfs};
+use crate::error::{Result, Step};
+use crate::sys;
+
+pub struct Deferred {
+    /// Where `start` comes to.
+    pub listener: OwnedFd,
+    pub hooks: Hooks,
+    /// What hooks are told, but for the pid.
+    pub state: Value,
+}
+
+/// What `start` says. A connection that ends without it was only a look whether anybody waits.
+pub const START: u8 = b'!';
+
+impl Deferred {
+    /// In the container's namespaces, with the runtime's root.
+    pub fn run_create_container_hooks(&self, state: &Value) -> Result<()> {
+        let hooks = &self.hooks.create_container;
+        run_all("createContainer", hooks, &state.to_string())
+    }
+
+    /// With the container's root.
+    pub fn run_start_container_hooks(&self, state: &Value) -> Result<()> {
+        let mut state = state.clone();
+        state["status"] = json!("created");
+        let hooks = &self.hooks.start_container;
+        run_all("startContainer", hooks, &state.to_string())
+    }
+
+    /// Waits for `start`, and makes `channel` the connection to it, over which is told what goes wrong from now on.
+    pub fn wait_for_start(&self, channel: &OwnedFd) -> Result<()> {
+        loop {
+            let flags = rustix::net::SocketFlags::CLOEXEC;
+            let connection = match rustix::net::accept_with(&self.listener, flags) {
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                accepted => accepted.step("wait for start")?,
+            };
+            let mut word = [0];
+            match rustix::net::recv(&connection, &mut word, RecvFlags::empty()) {
+                Ok((1, _)) if word[0] == START => {
+                    return sys::process::redirect(channel, connection.as_fd())
+                        .step("answer start");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The container's state for a hook, told by the child itself: the host's /proc knows its number there.
+    pub fn state_of_self(&self, host: &Host) -> Result<Value> {
+        let mut state = self.state.clone();
+        state["pid"] = json!(own_pid(&host.procfs)?);
+        Ok(state)
+    }
+}
+
+fn own_pid(procfs: &Procfs) -> Result<i32> {
+    let link = rustix::fs::readlinkat(procfs, "self", Vec::new()).step("read /proc/self")?;
+    Ok(link.to_string_lossy().parse().unwrap_or(0))
+}
