@@ -1,4 +1,5 @@
 import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -6,7 +7,9 @@ import type { Container, CreateOptions } from '../../src/index.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
 import { tar } from '../support/layers.ts'
 import { run } from '../support/process.ts'
+import { root as checkout } from '../support/repository.ts'
 import { temporaryDirectory } from '../support/temp.ts'
+import { testUser } from '../support/user.ts'
 
 const coded = (code: string) => expect.objectContaining({ code })
 
@@ -334,4 +337,48 @@ it('a stream that is not read to its end holds nobody up', async () => {
     break
   }
   expect(stream.destroyed).toBe(true)
+})
+
+it('ordinary users do the same in their own user namespace', async () => {
+  await using user = await testUser()
+  const { stdout } = await user.node(`
+    import { buffer } from 'node:stream/consumers'
+    import { Engine } from ${JSON.stringify(join(checkout, 'dist/index.js'))}
+    const engine = await Engine.open()
+    try {
+      const image = await engine.images.from({ '/bin/sh': '/bin/busybox', '/bin/busybox': '/bin/busybox', '/tmp': { directory: true } })
+      const container = await engine.containers.create({ image, command: ['sh', '-c', 'busybox sleep 1000'] })
+      const said = {}
+      for (const state of ['created', 'running']) {
+        if (state === 'running') await container.start()
+        await container.files.writeFile('/tmp/' + state, state, { uid: 1000, gid: 1000 })
+        await container.copyIn({ f: Buffer.from('copied') }, '/copies/' + state, { uid: 7 })
+        const { uid, gid } = await container.files.stat('/tmp/' + state)
+        said[state] = [await container.files.readFile('/copies/' + state + '/f', 'utf8'), uid, gid]
+      }
+      await container.copyOut('/copies', process.env.HOME + '/out')
+      said.diff = (await container.diff()).map(({ path }) => path)
+      said.exported = (await buffer(container.export())).length > 100_000
+      const committed = await container.commit({ reference: 'mine:1' })
+      said.committed = (await engine.run('mine:1', ['sh', '-c', 'busybox stat -c %u /copies/running/f; busybox cat /tmp/created'])).stdout
+      console.log(JSON.stringify(said))
+    } finally { await engine.close() }`)
+  expect(JSON.parse(stdout)).toEqual({
+    created: ['copied', 1000, 1000],
+    running: ['copied', 1000, 1000],
+    diff: [
+      '/copies',
+      '/copies/created',
+      '/copies/created/f',
+      '/copies/running',
+      '/copies/running/f',
+      '/tmp',
+      '/tmp/created',
+      '/tmp/running',
+    ],
+    exported: true,
+    committed: '7\ncreated',
+  })
+  const owner = (await lstat(join(user.home, 'out/running/f'))).uid
+  expect(owner).toBe(user.uid)
 })

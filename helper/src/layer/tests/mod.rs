@@ -2,6 +2,7 @@
 
 mod attacks;
 mod attributes;
+mod changes;
 mod inherit;
 mod limits;
 mod rootless;
