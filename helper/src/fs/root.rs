@@ -194,6 +194,8 @@ fn parent_of(stat: &Path) -> Option<i32> {
 
 /// A copy of the mount at the container's root. It can only be made from inside of the container's mount namespace.
 fn without_submounts(process: &OwnedFd) -> Result<OwnedFd> {
+    // One of our own to come back to: the one we came from may belong to a user namespace above us.
+    unshare(UnshareFlags::NEWNS).step("make a mount namespace")?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let ours = fs::open("/proc/self/ns/mnt", flags, Mode::empty()).step(STEP)?;
     join(process, Some(LinkNameSpaceType::Mount)).step("enter the mount namespace")?;

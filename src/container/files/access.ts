@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { keelsonError } from '../../errors.ts'
 import type { ConfigChanges } from '../../image/commit.ts'
+import { helperFailure } from '../../runtime/connection.ts'
 import type { RootPlace } from '../../runtime/protocol.ts'
 import type { OpenRoot, RootOptions } from '../../snapshot/files/files.ts'
 import { acquireLock } from '../../store/lock.ts'
@@ -38,9 +39,15 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
     images: context.images,
     image: record.image,
     config: ownConfig(core),
-    paused: async (work) => {
+    paused: async (work, must) => {
       if ((await core.status()) !== 'running') return await work()
-      await core.ask('pause', 'pause', {})
+      try {
+        await core.ask('pause', 'pause', {})
+      } catch (error) {
+        if (helperFailure(error)?.kind !== 'limit-unsupported') throw error
+        if (must) throw cannotPause(error)
+        return await work()
+      }
       try {
         return await work()
       } finally {
@@ -48,6 +55,17 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
       }
     },
   }
+}
+
+function cannotPause(cause: unknown) {
+  return keelsonError(
+    'KEELSON_CGROUP_UNAVAILABLE',
+    'The container cannot be paused on this host.',
+    {
+      cause,
+      hint: 'Commit it without { pause: true }, or stop it before; engine.doctor() says what is missing.',
+    },
+  )
 }
 
 /** The root file system that its processes see, or, when it has none, the one that they will see. */

@@ -13,7 +13,7 @@ export interface CommitOptions extends FileOptions {
   message?: string
   /** What is otherwise in the configuration: `{ Cmd: ['/bin/app'], Env: ['A=1'] }`; `null` takes a field away. */
   changes?: ConfigChanges
-  /** Stop the container's processes meanwhile, so that what is written together is found together. Default true. */
+  /** Stop the container's processes meanwhile, so that what is written together is found together. Default: where this host can; `true`: or fail. */
   pause?: boolean
   /** Default `none`: what stays on this host need not be smaller. */
   compression?: 'none' | 'gzip'
@@ -26,21 +26,21 @@ export interface CommitAccess extends ChangeAccess {
   readonly image: BaseImage
   /** How it was asked to run, where that is not as the image says. */
   readonly config: ConfigChanges
-  /** Runs `work` while the container's processes stand still, when it is running. */
-  paused<T>(work: () => Promise<T>): Promise<T>
+  /** Runs `work` while the container's processes stand still, when it is running; where they cannot, all the same unless it `must`. */
+  paused<T>(work: () => Promise<T>, must: boolean): Promise<T>
 }
 
 /**
  * Makes an image of a container: the one that it was made from, and what it changed as one layer more; its configuration is the image's
  * with the container's options and `changes`. It is ready to run and to be pushed. What is mounted in the container does not count.
  *
- * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_OPTION`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+ * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_OPTION`, `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
  */
 export async function commitContainer(
   access: CommitAccess,
   options: CommitOptions = {},
 ): Promise<Image> {
-  const { pause = true, compression = 'none', signal, reference, author, message } = options
+  const { pause, compression = 'none', signal, reference, author, message } = options
   const write = async (file: string) => {
     await using comparison = await access.compare(options)
     return await access.helper.request(
@@ -50,7 +50,9 @@ export async function commitContainer(
     )
   }
   const layer = (file: string) =>
-    convertingFile('commit', '/', () => (pause ? access.paused(() => write(file)) : write(file)))
+    convertingFile('commit', '/', () =>
+      pause === false ? write(file) : access.paused(() => write(file), pause === true),
+    )
   return await access.images.layered(access.image, layer, {
     ...(reference === undefined ? {} : { reference }),
     ...(author === undefined ? {} : { author }),
