@@ -61,7 +61,7 @@ pub fn decisions(spec: &Seccomp, abi: Abi) -> Result<Decisions> {
             let direct = number.map(|number| (number, None));
             let multiplexed = abi.multiplexed(name).map(|(nr, call)| (nr, Some(call)));
             for (number, call) in direct.into_iter().chain(multiplexed) {
-                for conditions in alternatives(rule, abi, call)? {
+                for conditions in alternatives(rule, name, abi, call)? {
                     add(&mut by_number, number, conditions, action);
                 }
             }
@@ -107,7 +107,12 @@ fn add(
 
 /// The sets of conditions of which one must hold. Conditions on different arguments hold together;
 /// when two are on the same argument, runc makes each a rule of its own, and profiles count on it.
-fn alternatives(rule: &Rule, abi: Abi, call: Option<u64>) -> Result<Vec<Vec<Comparison>>> {
+fn alternatives(
+    rule: &Rule,
+    name: &str,
+    abi: Abi,
+    call: Option<u64>,
+) -> Result<Vec<Vec<Comparison>>> {
     let mut seen = [false; 6];
     let mut repeated = false;
     for condition in &rule.args {
@@ -119,7 +124,10 @@ fn alternatives(rule: &Rule, abi: Abi, call: Option<u64>) -> Result<Vec<Vec<Comp
         };
         repeated |= std::mem::replace(seen, true);
     }
-    let comparisons = rule.args.iter().map(|each| comparison(each, abi));
+    let comparisons = rule.args.iter().map(|each| {
+        let wide = abi.is_64_bit() && !is_family(name, each.index);
+        comparison(each, wide)
+    });
     let mut sets: Vec<Vec<Comparison>> = if repeated {
         comparisons.map(|each| vec![each]).collect()
     } else {
@@ -145,8 +153,13 @@ fn alternatives(rule: &Rule, abi: Abi, call: Option<u64>) -> Result<Vec<Vec<Comp
     Ok(sets)
 }
 
-fn comparison(condition: &Condition, abi: Abi) -> Comparison {
-    let wide = abi.is_64_bit();
+/// The family of a socket, which profiles forbid one by one, and of which the kernel reads 32 bits only: compared in 64
+/// bits, as libseccomp does, a forbidden one with another upper half would be allowed.
+fn is_family(name: &str, index: u32) -> bool {
+    index == 0 && (name == "socket" || name == "socketpair")
+}
+
+fn comparison(condition: &Condition, wide: bool) -> Comparison {
     let width = if wide { u64::MAX } else { u32::MAX.into() };
     let (mask, value) = match condition.op {
         Operator::MaskedEq => (condition.value, condition.value_two & condition.value),

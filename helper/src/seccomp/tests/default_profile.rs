@@ -51,6 +51,30 @@ fn decides_like_libseccomp_for_every_call() {
     }
 }
 
+/// AF_VSOCK and, in newer profiles, AF_ALG are forbidden one by one.
+#[test]
+fn a_forbidden_family_is_forbidden_whatever_its_upper_half() {
+    for (native, abi) in [
+        (Architecture::X86_64, Abi::X86_64),
+        (Architecture::Aarch64, Abi::Aarch64),
+    ] {
+        let spec = docker_default(native, &[]);
+        let filter = compile(&spec, native).unwrap();
+        let socket = |family: u64| {
+            let args = [family, 1, 0, 0, 0, 0];
+            let nr = abi.number("socket").unwrap();
+            let arch = abi.audit_arch();
+            run(&filter, &Call { nr, arch, args })
+        };
+        let forbidden = |family: u64| socket(family) != libc::SECCOMP_RET_ALLOW;
+        assert!(!forbidden(libc::AF_INET as u64));
+        assert!(!forbidden(libc::AF_INET as u64 | 1 << 32));
+        for upper in [0, 1 << 32, 1 << 63, 0xFFFF_FFFF << 32] {
+            assert!(forbidden(libc::AF_VSOCK as u64 | upper), "{upper:#x}");
+        }
+    }
+}
+
 /// Names that the installed libseccomp does not know yet under every ABI. The next test is about them.
 fn newer_than_libseccomp(native: Architecture) -> BTreeSet<String> {
     let known = native

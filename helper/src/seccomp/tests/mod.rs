@@ -11,6 +11,7 @@ use libc::sock_filter;
 use super::abi::{Abi, Architecture, X32_BIT};
 use super::spec::{Action, Seccomp};
 use interpreter::{Call, run};
+use table::ABIS;
 
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
@@ -20,6 +21,8 @@ struct Expected<'a> {
     spec: &'a Seccomp,
     program: Vec<sock_filter>,
     highest: Vec<(Abi, u32)>,
+    /// Architecture and number of the calls whose first argument is a socket's family.
+    sockets: Vec<(u32, u32)>,
 }
 
 impl<'a> Expected<'a> {
@@ -35,8 +38,16 @@ impl<'a> Expected<'a> {
             .collect();
         let names = || spec.syscalls.iter().flat_map(|rule| &rule.names);
         let highest = |abi: Abi| names().filter_map(|name| abi.number(name)).max();
+        let sockets = ABIS.iter().flat_map(|abi| {
+            let numbers = ["socket", "socketpair"].map(|name| abi.number(name));
+            numbers
+                .into_iter()
+                .flatten()
+                .map(|number| (abi.audit_arch(), number))
+        });
         Expected {
             spec,
+            sockets: sockets.collect(),
             program: libseccomp::compile(spec, &abis),
             highest: abis
                 .into_iter()
@@ -62,8 +73,17 @@ impl<'a> Expected<'a> {
             {
                 ENOSYS
             }
-            _ => run(&self.program, call),
+            _ => run(&self.program, &self.with_family_as_read(call)),
         }
+    }
+
+    /// The one thing in which we differ from libseccomp: a socket's family is what the kernel takes it for.
+    fn with_family_as_read(&self, call: &Call) -> Call {
+        let mut call = *call;
+        if self.sockets.contains(&(call.arch, call.nr)) {
+            call.args[0] &= u64::from(u32::MAX);
+        }
+        call
     }
 }
 

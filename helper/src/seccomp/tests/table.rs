@@ -4,7 +4,7 @@ use super::super::abi::{Abi, X32_BIT};
 use super::super::syscalls::SYSCALLS;
 use super::libseccomp;
 
-const ABIS: [Abi; 5] = [Abi::X86_64, Abi::X32, Abi::I386, Abi::Aarch64, Abi::Arm];
+pub const ABIS: [Abi; 5] = [Abi::X86_64, Abi::X32, Abi::I386, Abi::Aarch64, Abi::Arm];
 
 #[test]
 fn rows_are_sorted_by_name() {
