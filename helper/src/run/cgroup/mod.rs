@@ -213,6 +213,15 @@ impl Write {
     }
 }
 
+/// As `pids.max` and the files of v2 spell it.
+fn limit_or_max(limit: i64) -> String {
+    if limit > 0 {
+        limit.to_string()
+    } else {
+        "max".into()
+    }
+}
+
 fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
     for Write { files, value } in writes {
         let mut outcome = Ok(());

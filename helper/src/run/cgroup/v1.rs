@@ -1,6 +1,6 @@
 //! What is written for cgroup v1.
 
-use super::Write;
+use super::{Write, limit_or_max};
 use crate::error::Result;
 use crate::run::config::{Resources, Throttle};
 
@@ -138,14 +138,6 @@ fn hugetlb(resources: &mut Resources) -> Vec<Write> {
             )
         })
         .collect()
-}
-
-fn limit_or_max(limit: i64) -> String {
-    if limit > 0 {
-        limit.to_string()
-    } else {
-        "max".into()
-    }
 }
 
 #[cfg(test)]

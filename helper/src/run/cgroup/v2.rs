@@ -1,6 +1,6 @@
 //! What is written for cgroup v2.
 
-use super::Write;
+use super::{Write, limit_or_max};
 use crate::error::{Failure, Result};
 use crate::run::config::Resources;
 
@@ -131,14 +131,6 @@ fn io(resources: &mut Resources) -> Vec<Write> {
         }
     }
     writes
-}
-
-fn limit_or_max(limit: i64) -> String {
-    if limit > 0 {
-        limit.to_string()
-    } else {
-        "max".into()
-    }
 }
 
 #[cfg(test)]
