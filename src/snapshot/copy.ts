@@ -7,8 +7,9 @@ import { converting } from '../store/errno.ts'
 import { acquireLock } from '../store/lock.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import { StandingSnapshots } from './standing.ts'
 import { SnapshotTree } from './tree.ts'
-import { durableLayers, WritableLayers } from './writable.ts'
+import { WritableLayers } from './writable.ts'
 
 export interface CopyOptions {
   /** Run as an ordinary user: device nodes cannot be made. */
@@ -20,12 +21,9 @@ export interface CopyOptions {
  * A whole tree a snapshot, for hosts without a usable overlayfs: each begins as a copy of the one below (sharing its blocks where the
  * file system has reflinks), and each container gets a copy of its own.
  */
-export class CopySnapshotter implements Snapshotter {
+export class CopySnapshotter extends StandingSnapshots implements Snapshotter {
   readonly name = 'copy'
   readonly #helper: Helper
-  readonly #tree: SnapshotTree
-  readonly #writable: WritableLayers
-  readonly #durable: string
   readonly #apply: ApplyFormat
 
   private constructor(
@@ -35,10 +33,8 @@ export class CopySnapshotter implements Snapshotter {
     durable: string,
     { rootless, owners }: CopyOptions,
   ) {
+    super(tree, writable, durable)
     this.#helper = helper
-    this.#tree = tree
-    this.#writable = writable
-    this.#durable = durable
     this.#apply = {
       format: 'plain',
       devices: rootless ? 'skip' : 'create',
@@ -60,13 +56,9 @@ export class CopySnapshotter implements Snapshotter {
     return new CopySnapshotter(helper, tree, writable, durable, options)
   }
 
-  has(chainId: Digest): Promise<boolean> {
-    return this.#tree.has(chainId)
-  }
-
   async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
     const { chainId, parents } = layer
-    await this.#tree.make(chainId, parents, options.signal, async (stage) => {
+    await this.tree.make(chainId, parents, options.signal, async (stage) => {
       await layer.parentsReady
       await this.#copy(parents, stage.fs, options.signal)
       await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
@@ -79,7 +71,7 @@ export class CopySnapshotter implements Snapshotter {
     chain: readonly Digest[],
     { durable = false }: { durable?: boolean } = {},
   ): Promise<PreparedRootfs> {
-    const directory = join(durable ? this.#durable : this.#writable.path, id)
+    const directory = join(durable ? this.durableDirectory : this.writable.path, id)
     const source = join(directory, 'fs')
     await converting('create', directory, () => mkdir(directory, { mode: 0o700 }))
     try {
@@ -88,47 +80,19 @@ export class CopySnapshotter implements Snapshotter {
       await using _ =
         top === undefined
           ? undefined
-          : await acquireLock(this.#helper, this.#tree.lock(top), 'shared')
+          : await acquireLock(this.#helper, this.tree.lock(top), 'shared')
       await this.#copy(chain, source, undefined)
     } catch (error) {
-      await this.#tree.removeTrees([directory])
+      await this.tree.removeTrees([directory])
       throw error
     }
     return { rootfs: [{ type: 'bind', source }], remove: [directory], locks: [] }
   }
 
-  durable(): Promise<{ id: string; path: string }[]> {
-    return durableLayers(this.#durable)
-  }
-
   view(chain: readonly Digest[]): RootfsMount[] {
     const top = chain.at(-1)
-    const source = top === undefined ? this.#tree.empty : this.#tree.fs(top)
+    const source = top === undefined ? this.tree.empty : this.tree.fs(top)
     return [{ type: 'bind', source, readonly: true }]
-  }
-
-  inUse(chainId: Digest): Promise<boolean> {
-    return this.#tree.inUse(chainId)
-  }
-
-  list(): Promise<{ chainId: Digest; parents: readonly Digest[] }[]> {
-    return this.#tree.list()
-  }
-
-  remove(chainId: Digest): Promise<boolean> {
-    return this.#tree.remove(chainId)
-  }
-
-  sweep(): Promise<void> {
-    return this.#tree.sweep()
-  }
-
-  settle(chain: readonly Digest[]): Promise<void> {
-    return this.#tree.settle(chain)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writable[Symbol.asyncDispose]()
   }
 
   /** The tree of the topmost of `chain`, or an empty one, at `to`. */
@@ -140,7 +104,7 @@ export class CopySnapshotter implements Snapshotter {
     const top = chain.at(-1)
     if (top === undefined) return await makeRootDirectory(to)
     await converting('create', to, () =>
-      this.#helper.request('tree.copy', { from: this.#tree.fs(top), to }, { signal }),
+      this.#helper.request('tree.copy', { from: this.tree.fs(top), to }, { signal }),
     )
   }
 }

@@ -8,8 +8,9 @@ import type { KeelsonError } from '../errors.ts'
 import { printable } from '../util/printable.ts'
 import { applyLayer, layerError, malformedLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
 import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import { StandingSnapshots } from './standing.ts'
 import { SnapshotTree } from './tree.ts'
-import { durableLayers, WritableLayers } from './writable.ts'
+import { WritableLayers } from './writable.ts'
 
 export interface OverlayOptions {
   /** Run as an ordinary user: xattrs of overlay live in `user.`, device nodes cannot be made. */
@@ -29,12 +30,9 @@ interface RootDirectory {
  * A directory a layer, stacked by overlayfs. Layers do not need one another to be unpacked, so all unpack at once; only
  * what a layer implies without saying (the attributes of a parent directory, a hard link to a file below) waits for those below.
  */
-export class OverlaySnapshotter implements Snapshotter {
+export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter {
   readonly name = 'overlay'
   readonly #helper: Helper
-  readonly #tree: SnapshotTree
-  readonly #writable: WritableLayers
-  readonly #durable: string
   readonly #apply: ApplyFormat
   readonly #view: string[]
   readonly #mount: string[]
@@ -48,10 +46,8 @@ export class OverlaySnapshotter implements Snapshotter {
     durable: string,
     options: OverlayOptions,
   ) {
+    super(tree, writable, durable)
     this.#helper = helper
-    this.#tree = tree
-    this.#writable = writable
-    this.#durable = durable
     this.#apply = {
       format: options.rootless ? 'overlay-userxattr' : 'overlay',
       devices: options.rootless ? 'skip' : 'create',
@@ -75,13 +71,9 @@ export class OverlaySnapshotter implements Snapshotter {
     return new OverlaySnapshotter(helper, tree, writable, durable, options)
   }
 
-  has(chainId: Digest): Promise<boolean> {
-    return this.#tree.has(chainId)
-  }
-
   async unpack(layer: LayerSource, options: UnpackOptions = {}): Promise<void> {
     const { chainId, parents } = layer
-    await this.#tree.make(chainId, parents, options.signal, async (stage) => {
+    await this.tree.make(chainId, parents, options.signal, async (stage) => {
       await makeRootDirectory(stage.fs)
       const applied = await applyLayer(this.#helper, layer, stage.fs, this.#apply, options)
       const { inherited, links } = applied
@@ -104,7 +96,7 @@ export class OverlaySnapshotter implements Snapshotter {
     chain: readonly Digest[],
     { durable = false }: { durable?: boolean } = {},
   ): Promise<PreparedRootfs> {
-    const directory = join(durable ? this.#durable : this.#writable.path, id)
+    const directory = join(durable ? this.durableDirectory : this.writable.path, id)
     const upper = join(directory, 'upper')
     const work = join(directory, 'work')
     try {
@@ -122,49 +114,21 @@ export class OverlaySnapshotter implements Snapshotter {
     return {
       rootfs: [{ type: 'overlay', lower: this.#lower(chain), upper, work, options }],
       remove: [directory],
-      locks: top === undefined ? [] : [{ path: this.#tree.lock(top), mode: 'shared' }],
+      locks: top === undefined ? [] : [{ path: this.tree.lock(top), mode: 'shared' }],
     }
   }
 
-  durable(): Promise<{ id: string; path: string }[]> {
-    return durableLayers(this.#durable)
-  }
-
   view(chain: readonly Digest[]): RootfsMount[] {
-    const [first = this.#tree.empty, ...more] = this.#lower(chain)
+    const [first = this.tree.empty, ...more] = this.#lower(chain)
     // Overlay wants two directories at least when none is writable.
     if (more.length === 0) return [{ type: 'bind', source: first, readonly: true }]
     return [{ type: 'overlay', lower: [first, ...more], options: this.#view }]
   }
 
-  inUse(chainId: Digest): Promise<boolean> {
-    return this.#tree.inUse(chainId)
-  }
-
-  list(): Promise<{ chainId: Digest; parents: readonly Digest[] }[]> {
-    return this.#tree.list()
-  }
-
-  remove(chainId: Digest): Promise<boolean> {
-    return this.#tree.remove(chainId)
-  }
-
-  sweep(): Promise<void> {
-    return this.#tree.sweep()
-  }
-
-  settle(chain: readonly Digest[]): Promise<void> {
-    return this.#tree.settle(chain)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writable[Symbol.asyncDispose]()
-  }
-
   /** Topmost first. */
   #lower(chain: readonly Digest[]): string[] {
-    if (chain.length === 0) return [this.#tree.empty]
-    return chain.map((chainId) => this.#tree.fs(chainId)).toReversed()
+    if (chain.length === 0) return [this.tree.empty]
+    return chain.map((chainId) => this.tree.fs(chainId)).toReversed()
   }
 
   /** The root of an overlay has the attributes of its uppermost directory. */
@@ -187,7 +151,7 @@ export class OverlaySnapshotter implements Snapshotter {
     const top = chain.at(-1)
     const known = top === undefined ? undefined : this.#roots.get(top)
     if (known !== undefined) return known
-    const path = top === undefined ? this.#tree.empty : this.#tree.fs(top)
+    const path = top === undefined ? this.tree.empty : this.tree.fs(top)
     try {
       const { mode, uid, gid } = statSync(path)
       if (top !== undefined) this.#roots.set(top, { mode, uid, gid })
