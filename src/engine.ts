@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
+import { setMaxListeners } from 'node:events'
 import { homedir } from 'node:os'
 import { Containers } from './container/containers.ts'
 import type { ContainersContext } from './container/containers-context.ts'
@@ -82,6 +83,8 @@ export class Engine implements AsyncDisposable {
     const host = await readHostFacts()
     await makeDirectories(root, runRoot)
     const close = new AbortController()
+    // One for each program that runs, and any number may.
+    setMaxListeners(0, close.signal)
     const closing: AsyncDisposable[] = []
     const own = <T extends AsyncDisposable>(part: T): T => {
       closing.push(part)
