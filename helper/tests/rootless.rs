@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::monitor::{Monitor, read_all};
 use support::{Bundle, Helper};
 
 /// Ids that belong to nobody: without entries in /etc/subuid there is nothing to clean up in it.
@@ -114,4 +115,27 @@ fn a_container_may_have_a_user_namespace_of_its_own() {
         (finished.stdout.as_str(), finished.stderr.as_str()),
         ("5\n 0 200000 65536\n", "x\n")
     );
+}
+
+#[test]
+fn a_user_has_monitors_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start_as(UID, UID, single());
+    let bundle = bundle(directory.path(), "watched", "echo out; exec sleep 1000");
+    let own = directory.path().join("watched.monitor");
+    std::fs::create_dir(&own).unwrap();
+    chown(&own, Some(UID), Some(UID)).unwrap();
+    let mut monitor = Monitor::bound(&mut helper, directory.path(), "watched");
+    let stdout = monitor.attach("stdout");
+    let plan = monitor.plan(&bundle);
+    monitor.start(plan);
+    let state = monitor.wire.ok("stop", json!({ "timeout": 0 }));
+    assert_eq!(state["signal"], libc::SIGKILL);
+    assert_eq!(monitor.removed(), json!([]));
+    assert_eq!(
+        monitor.log().len(),
+        read_all(stdout).len() / "out\n".len(),
+        "what was written, if it came to that"
+    );
+    assert!(!bundle.directory.exists());
 }

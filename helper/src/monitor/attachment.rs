@@ -8,6 +8,10 @@ use rustix::net::SendFlags;
 
 use super::monitor::{Poller, Token};
 
+/// What a program leaves in its pipes when it ends is kept for those attached, after each of its runs. One that has not
+/// read for so many runs that it comes to more than this is let go.
+const UNREAD: usize = 4 << 20;
+
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -72,6 +76,9 @@ impl Attachment {
             true => self.push(bytes),
             false => 0,
         };
+        if self.unsent.len() + bytes.len() > UNREAD {
+            self.hung = true;
+        }
         if !self.hung {
             self.unsent.extend_from_slice(&bytes[sent..]);
         }
