@@ -14,6 +14,7 @@ export const DEBIAN_PACKAGES = {
   openssl: '/usr/bin/openssl',
   // what a container's configuration is compared with; its init is a package of its own
   'docker.io': '/usr/sbin/dockerd',
+  podman: '/usr/bin/podman',
   tini: '/usr/bin/tini',
   // root file systems
   'busybox-static': '/usr/bin/busybox',

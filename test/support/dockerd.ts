@@ -23,6 +23,8 @@ export interface RuntimeCall {
 export interface Dockerd extends AsyncDisposable {
   /** Its major version. */
   readonly version: number
+  /** Where it listens. */
+  readonly socket: string
   /** `docker import`: an image of one layer. @param changes lines of a Dockerfile: `ENV A=1` */
   import(reference: string, archive: Buffer, changes?: string[]): Promise<void>
   /** Creates a container (the body of POST /containers/create) and starts it as far as the runtime. */
@@ -44,15 +46,18 @@ const ISOLATED = [
   'mount --bind "$0" "$0"; mount --make-shared "$0"; exec dockerd "$@"',
 ]
 
-/** @param shared a directory that becomes a shared mount where docker looks */
-export async function dockerd(shared: string): Promise<Dockerd> {
+/**
+ * @param shared a directory that becomes a shared mount where docker looks
+ * @param runtime the OCI runtime that really runs the containers, in place of the one that only keeps what it is called with
+ */
+export async function dockerd(shared: string, runtime?: string): Promise<Dockerd> {
   const temp = await temporaryDirectory('keelson-dockerd-')
   try {
     await mkdir(temp.join('bundles'))
     // The machine's own docker may have a configuration, which is not ours.
     await writeFile(temp.join('daemon.json'), '{}')
     await writeFile(temp.join('runtime'), recorder(temp.join('bundles')), { mode: 0o755 })
-    const child = spawn('unshare', [...ISOLATED, shared, ...flags(temp)], {
+    const child = spawn('unshare', [...ISOLATED, shared, ...flags(temp, runtime)], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     await listening(child)
@@ -72,6 +77,10 @@ class PrivateDockerd implements Dockerd {
     this.#child = child
     this.#temp = temp
     this.version = major
+  }
+
+  get socket(): string {
+    return this.#temp.join('socket')
   }
 
   async import(reference: string, archive: Buffer, changes: string[] = []): Promise<void> {
@@ -129,7 +138,7 @@ async function version(): Promise<number> {
   return Number(/version (\d+)/.exec(stdout)?.[1])
 }
 
-function flags(temp: TemporaryDirectory): string[] {
+function flags(temp: TemporaryDirectory, runtime = temp.join('runtime')): string[] {
   return [
     `--data-root=${temp.join('data')}`,
     `--exec-root=${temp.join('exec')}`,
@@ -141,8 +150,8 @@ function flags(temp: TemporaryDirectory): string[] {
     '--ip6tables=false',
     '--ip-forward=false',
     '--storage-driver=vfs',
-    `--add-runtime=record=${temp.join('runtime')}`,
-    '--default-runtime=record',
+    `--add-runtime=tested=${runtime}`,
+    '--default-runtime=tested',
   ]
 }
 

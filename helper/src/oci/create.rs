@@ -94,6 +94,12 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     }
     let config_text = config.to_string();
     let mut plan = bundle::plan(id, &config_text, &host)?;
+    if !plan.namespaces.user {
+        for name in plan.process.capabilities.keep_held()? {
+            let message = format!("{name} cannot be granted: this process has not got it");
+            runtime.log.warn(&message);
+        }
+    }
     let terminal = plan.process.terminal.is_some();
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;
 

@@ -45,6 +45,26 @@ impl PlannedCapabilities {
     }
 }
 
+impl PlannedCapabilities {
+    /// Leaves out what this process has not got, as the specification wants it of a runtime; the names of those.
+    pub fn keep_held(&mut self) -> Result<Vec<&'static str>> {
+        let held = rustix::thread::capabilities(None)
+            .step("read the capabilities")?
+            .permitted;
+        let wanted = self.bounding | self.permitted | self.inheritable;
+        for set in [
+            &mut self.bounding,
+            &mut self.effective,
+            &mut self.permitted,
+            &mut self.inheritable,
+            &mut self.ambient,
+        ] {
+            *set &= held;
+        }
+        Ok(config::capability_names(wanted - held))
+    }
+}
+
 /// What is still to be done when the user has been assumed.
 pub struct Confinement<'a> {
     filter: Option<&'a Filter>,

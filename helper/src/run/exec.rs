@@ -102,6 +102,9 @@ impl Exec {
         };
         let mut process = PlannedProcess::plan(request.process, inside.ulimit_clamp, filter)?;
         process.inherited = request.inherited;
+        if process.inherited.is_some() && !inside.namespaces.user {
+            process.capabilities.keep_held()?;
+        }
         let cgroup = nest_cgroup(container.cgroups, &request.exec)?;
         let memory = container.cgroups.memory().map(PathBuf::from);
         let oom_kills = memory.as_deref().map_or(0, oom_kills);
