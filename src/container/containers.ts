@@ -71,6 +71,10 @@ export class Containers {
       ...aboutContainer(record),
     })
     const container = this.#know(record, config)
+    const { logs } = options
+    if (typeof logs === 'object' && typeof logs.driver === 'function') {
+      container.core.sink = logs.driver
+    }
     // The engine was closed meanwhile, and does not know of this one.
     if (this.#context.run.closing.aborted && !record.options.detached) {
       await container.remove({ force: true })

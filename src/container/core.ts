@@ -17,6 +17,7 @@ import { deferred } from '../util/deferred.ts'
 import { Semaphore } from '../util/semaphore.ts'
 import type { ContainersContext } from './containers-context.ts'
 import { crashedState, readState } from './monitor-state.ts'
+import type { LogSink } from './logs/sink.ts'
 import { loadRecord, type ContainerRecord } from './record.ts'
 import { CGROUPS, MONITOR_LOCK, MONITOR_SOCKET } from './places.ts'
 import { isActive, mustAllow, type ContainerAction } from './state.ts'
@@ -36,6 +37,10 @@ export class ContainerCore {
   readonly id: string
   /** One change at a time, of this process; others are kept out by the monitor's lock. */
   readonly turn = new Semaphore(1)
+  /** Takes its output, where it was created with one. */
+  sink: LogSink | undefined
+  /** Resolves when the sink has had all that was written until the end. */
+  sunk: Promise<unknown> | undefined
   #record: ContainerRecord
   #client: MonitorClient | undefined
   #connecting: Promise<MonitorClient | undefined> | undefined

@@ -1,6 +1,7 @@
 import type { Image } from '../image/image.ts'
 import type { Duration } from '../util/duration.ts'
 import type { Size } from '../util/size.ts'
+import type { LogSink } from './logs/sink.ts'
 import type { ContainerOptions } from './options.ts'
 
 /** What happens when the program ends by itself. */
@@ -30,8 +31,11 @@ export interface HealthcheckOptions {
 
 /** Where the program's output goes. */
 export interface LogOptions {
-  /** `file`: kept under the engine's root, read by `container.logs()` (the default). `none`: to attachers only. */
-  driver?: 'file' | 'none'
+  /**
+   * `file`: kept under the engine's root, read by `container.logs()` (the default). `none`: to attachers only. A function takes each line,
+   * from the first on; `wait()` waits until it has had the last. It ends with this program, so it cannot be had with `detached`.
+   */
+  driver?: 'file' | 'none' | LogSink
   /** A file longer than this is put aside. Default: no limit. */
   maxSize?: Size
   /** Files kept, the one that is written among them. Default 1. */

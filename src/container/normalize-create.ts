@@ -27,7 +27,7 @@ export interface NormalizedCreate extends NormalizedContainer {
   stopTimeout: number
   /** Undefined: the image's. */
   healthcheck: NormalizedHealthcheck | undefined
-  logs: { driver: 'file' | 'none'; maxSize?: number; maxFiles?: number }
+  logs: { driver: 'file' | 'none' | 'sink'; maxSize?: number; maxFiles?: number }
   detached: boolean
   autoRemove: boolean
 }
@@ -65,6 +65,10 @@ export function normalizeCreateOptions(options: CreateOptions): NormalizedCreate
       'A container that is removed cannot restart.',
     )
   }
+  const logs = logOptions(options.logs ?? 'file')
+  if (logs.driver === 'sink' && options.detached === true) {
+    throw invalid('logs', 'cannot be a function of a detached container', 'Use the driver "file".')
+  }
   return {
     ...normalizeContainer(options.command, options),
     name: options.name === undefined ? undefined : checkName(options.name),
@@ -79,7 +83,7 @@ export function normalizeCreateOptions(options: CreateOptions): NormalizedCreate
         ? DEFAULT_STOP_TIMEOUT
         : parseStopTimeout(options.stopTimeout, 'stopTimeout'),
     healthcheck: options.healthcheck === undefined ? undefined : healthcheck(options.healthcheck),
-    logs: logOptions(options.logs ?? 'file'),
+    logs,
     detached: flag('detached', options.detached),
     autoRemove,
   }
@@ -148,7 +152,7 @@ function logOptions(given: LogOptions | 'file' | 'none'): NormalizedCreate['logs
     maxSize,
     maxFiles,
   } = typeof given === 'string' ? { driver: given } : given
-  oneOf('logs', driver, ['file', 'none'])
+  if (typeof driver !== 'function') oneOf('logs', driver, ['file', 'none'])
   const size = optionalSize('logs', maxSize)
   if (size !== undefined && size < MIN_LOG_SIZE) {
     throw invalid('logs', `has a maxSize of ${size} bytes`, `Give at least ${MIN_LOG_SIZE}.`)
@@ -160,7 +164,7 @@ function logOptions(given: LogOptions | 'file' | 'none'): NormalizedCreate['logs
     throw invalid('logs', 'has maxFiles without maxSize', 'Say when a file is full.')
   }
   return {
-    driver,
+    driver: typeof driver === 'function' ? 'sink' : driver,
     ...(size !== undefined && { maxSize: size }),
     ...(maxFiles !== undefined && { maxFiles }),
   }

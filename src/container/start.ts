@@ -1,6 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { keelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/connection.ts'
+import type { MonitorClient } from '../runtime/monitor.ts'
 import { storageError } from '../store/errno.ts'
 import { abortedError } from '../util/abort.ts'
 import { writeBundle } from './bundle.ts'
@@ -8,6 +10,7 @@ import { computeConfig } from './config.ts'
 import type { ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
 import { startFailure } from './failure.ts'
+import { attachSink } from './logs/sink.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { CGROUPS } from './places.ts'
 import { planMonitor } from './plan.ts'
@@ -39,6 +42,7 @@ export async function startContainer(
   ])
   // From here no other process can begin to remove it; one that did before has moved the record.
   await core.mustAllow('start')
+  if (record.options.logs.driver === 'sink') await openSink(core, client)
   const { places } = context
   const plan = planMonitor({
     record,
@@ -62,6 +66,22 @@ export async function startContainer(
   } finally {
     signal?.removeEventListener('abort', abort)
   }
+}
+
+async function openSink(core: ContainerCore, client: MonitorClient): Promise<void> {
+  const { sink, record, context } = core
+  if (sink === undefined) {
+    throw keelsonError(
+      'KEELSON_CONTAINER_STATE',
+      `The container ${record.name} writes its log to a function of another program.`,
+      { container: record.id, action: 'start', hint: 'Start it in the program that created it.' },
+    )
+  }
+  const { done } = await attachSink(client, sink, {
+    tty: record.options.tty,
+    onError: (error) => context.run.warn('log-sink', `The log of ${record.name}: ${String(error)}`),
+  })
+  core.sunk = done
 }
 
 /** The configuration of a container on this host, by this engine, now. */

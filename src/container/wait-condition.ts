@@ -1,5 +1,6 @@
 import { keelsonError } from '../errors.ts'
 import type { MonitorState } from '../runtime/monitor-protocol.ts'
+import { unlessAborted } from '../util/abort.ts'
 import type { ContainerCore } from './core.ts'
 import { exitOf, type ContainerExit } from './monitor-state.ts'
 import { oneOf } from './normalize/values.ts'
@@ -39,13 +40,17 @@ export async function waitFor(
       return false
     },
   }
-  return await core.until(
+  const exit = await core.until(
     (state, removed) => {
       last = state ?? last
       return over[condition](state, removed) ? exitOf(last) : undefined
     },
     { signal, what },
   )
+  if (condition === 'not-running' || condition === 'removed') {
+    await unlessAborted(core.sunk ?? Promise.resolve(), signal, what)
+  }
+  return exit
 }
 
 /** Its own health check, or its image's. */

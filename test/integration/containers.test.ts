@@ -1,7 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CreateOptions, ListOptions } from '../../src/index.ts'
+import type { CreateOptions, ListOptions, LogEntry } from '../../src/index.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
 
 let test: TestEngine
@@ -126,13 +126,15 @@ describe('running containers', () => {
   })
 
   it('are stopped by their signal, or killed when it does not help', async () => {
-    const script = 'trap "exit 5" USR1; while :; do sleep 0.01; done'
+    const script = 'trap "exit 5" USR1; echo ready; while :; do sleep 0.01; done'
     await using container = await test.engine.containers.run({
       image: test.image,
       command: ['sh', '-c', script],
       stopSignal: 'SIGUSR1',
     })
     expect(await container.state()).toMatchObject({ status: 'running' })
+    // Process 1 hears of signals only once it has said what it does with them.
+    for await (const { text } of container.logs({ follow: true })) if (text === 'ready') break
     await container.stop()
     expect(await container.state()).toMatchObject({ status: 'exited', exitCode: 5, stopped: true })
     await container.stop()
@@ -183,6 +185,27 @@ describe('running containers', () => {
     await container.wait({ condition: 'removed' })
     await expect(test.engine.containers.get(container.id)).rejects.toEqual(
       coded('KEELSON_CONTAINER_NOT_FOUND'),
+    )
+  })
+
+  it('write their log to a function, every line of it', async () => {
+    const seen: string[] = []
+    const driver = async ({ stream, text, partial }: LogEntry) => {
+      await Promise.resolve()
+      seen.push(`${stream} ${text}${partial ? '...' : ''}`)
+    }
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sh', '-c', 'seq 1 20000; echo bad >&2; echo -n end'],
+      logs: { driver },
+    })
+    await container.wait()
+    const out = seen.filter((line) => line.startsWith('stdout'))
+    expect(out).toHaveLength(20001)
+    expect(out.at(-1)).toBe('stdout end...')
+    expect(seen).toContain('stderr bad')
+    await expect(create({ logs: { driver }, detached: true })).rejects.toEqual(
+      coded('KEELSON_INVALID_OPTION', { option: 'logs' }),
     )
   })
 

@@ -6,7 +6,7 @@ import type { LogSource } from './logs.ts'
 /** The log of a container. @throws `KEELSON_INVALID_OPTION` when it keeps none */
 export function logSource(core: ContainerCore): LogSource {
   const { record, context } = core
-  if (record.options.logs.driver === 'none') {
+  if (record.options.logs.driver !== 'file') {
     throw keelsonError('KEELSON_INVALID_OPTION', `The container ${record.name} keeps no log.`, {
       container: record.id,
       option: 'logs',
