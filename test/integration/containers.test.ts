@@ -138,9 +138,14 @@ describe('running containers', () => {
     await container.stop()
     expect(await container.state()).toMatchObject({ status: 'exited', exitCode: 5, stopped: true })
     await container.stop()
-    await container.start()
-    await container.stop({ timeout: 0 })
-    expect(await container.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
+    await using deaf = await test.engine.containers.run({
+      image: test.image,
+      command: ['sleep', '1000'],
+      stopTimeout: 10,
+    })
+    // As process 1 it does not hear what it has not asked for.
+    await deaf.stop()
+    expect(await deaf.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
   })
 
   it('are paused and go on', async () => {
@@ -174,6 +179,16 @@ describe('running containers', () => {
     })
     expect(await container.wait()).toMatchObject({ exitCode: 1 })
     expect(await container.state()).toMatchObject({ status: 'exited', restartCount: 2 })
+  })
+
+  it('tell a health check, and wait for it', async () => {
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['sh', '-c', 'sleep 0.2; touch /well; sleep 1000'],
+      healthcheck: { test: 'test -e /well || [ -e /well ]', interval: 50, startInterval: 50 },
+    })
+    await container.wait({ condition: 'healthy' })
+    expect((await container.state()).health).toMatchObject({ status: 'healthy', failingStreak: 0 })
   })
 
   it('are removed when they have ended, if they should', async () => {
