@@ -36,6 +36,7 @@ pub struct Facts {
 }
 
 impl Facts {
+    #[allow(clippy::unnecessary_cast)] // the widths differ between architectures
     pub fn new(stat: &Stat, link: Option<Vec<u8>>) -> Facts {
         let device = matches!(
             kind(stat),
