@@ -1,6 +1,10 @@
 /** Lines of the journal -> events. A monitor writes states, from which follows what happened. Pure. */
 import type { Digest } from '../oci/digest.ts'
-import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
+import type {
+  ContainerStatus,
+  MonitorJournalLine,
+  MonitorState,
+} from '../runtime/monitor-protocol.ts'
 import type { AboutContainer, ContainerEvents } from './events.ts'
 import { decodeState, exitOf } from './monitor-state.ts'
 
@@ -56,11 +60,14 @@ function written(value: Record<string, unknown>, time: Date, container: string):
 
 type Common = AboutContainer & { time: Date }
 
-function fromMonitor(value: Record<string, unknown>, common: Common): ContainerEvent[] {
-  if (value['removed'] === true) return [{ type: 'container.remove', ...common }]
-  const state = decodeState(JSON.stringify(value['state'] ?? null))
+function fromMonitor(
+  value: { [Field in keyof MonitorJournalLine]?: unknown },
+  common: Common,
+): ContainerEvent[] {
+  if (value.removed === true) return [{ type: 'container.remove', ...common }]
+  const state = decodeState(JSON.stringify(value.state ?? null))
   if (state === undefined) return []
-  return stateEvents(decodeState(JSON.stringify(value['was'] ?? null)), state, common)
+  return stateEvents(decodeState(JSON.stringify(value.was ?? null)), state, common)
 }
 
 const HAS_PROGRAM: ReadonlySet<ContainerStatus> = new Set(['running', 'paused', 'stopping'])

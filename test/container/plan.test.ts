@@ -12,6 +12,8 @@ const process = { args: ['true'], terminal: true } as unknown as OciConfig['proc
 const health = (healthcheck: HealthcheckOptions | 'none' | undefined, image: ExecutionParameters) =>
   planHealth(normalize(healthcheck === undefined ? {} : { healthcheck }), image, { process })
 
+const args = (...words: string[]) => ({ process: { ...process, terminal: false, args: words } })
+
 describe('restarts', () => {
   it.each([
     ['no', { when: 'never' }],
@@ -85,7 +87,6 @@ describe('health checks', () => {
     startInterval: 5000,
     onUnhealthy: 'nothing',
   }
-  const args = (...words: string[]) => ({ process: { ...process, terminal: false, args: words } })
 
   it.each<[HealthcheckOptions | 'none' | undefined, ExecutionParameters, object | undefined]>([
     [undefined, {}, undefined],
