@@ -137,6 +137,14 @@ impl JoinPlan {
         cloned
     }
 
+    /// Sends this process's children there for good.
+    pub fn enter_pid(&self, process: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        match self.pid {
+            true => join_process(process, UnshareFlags::NEWPID),
+            false => Ok(()),
+        }
+    }
+
     /// Enters all others, the user namespace first: the kernel sees to that.
     pub fn join(&self, process: BorrowedFd<'_>) -> Result<()> {
         join_process(process, self.flags).map_err(not_running)
@@ -144,7 +152,7 @@ impl JoinPlan {
 }
 
 /// A process that has ended has no namespaces.
-fn not_running(errno: Errno) -> Failure {
+pub fn not_running(errno: Errno) -> Failure {
     let failure = Failure::new("enter the container").errno(errno);
     match errno {
         Errno::SRCH => Failure {

@@ -200,7 +200,8 @@ impl Program {
     }
 }
 
-fn wait(pidfd: &OwnedFd) -> Status {
+/// Waits for the end of a child, and reaps it.
+pub fn wait(pidfd: &OwnedFd) -> Status {
     loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
             Ok(Some(status)) => {

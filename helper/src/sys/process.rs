@@ -45,6 +45,29 @@ pub fn clone(
     }
 }
 
+/// The same for a child of this process's own parent, which gets SIGCHLD at the end as it does for this one.
+pub fn clone_sibling(
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> Infallible,
+) -> Result<Pid> {
+    // SAFETY: every field of clone_args is an integer for which zero means "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = libc::CLONE_PARENT as u64;
+    if cgroup.is_some() {
+        args.flags |= CLONE_INTO_CGROUP;
+    }
+    args.cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // SAFETY: as in `clone`: a valid clone_args, no shared memory, one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    if pid == 0 {
+        child();
+    }
+    match pid {
+        -1 => Err(last_errno()),
+        pid => Pid::from_raw(pid as i32).ok_or(Errno::INVAL),
+    }
+}
+
 /// fork(2), for a process that is under a seccomp filter: Docker's profile answers clone3(2) with ENOSYS, so that
 /// programs take the older call, whose flags a filter can read. The child never comes back here.
 pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid> {
