@@ -26,8 +26,20 @@ const FRONT_ENDS: Record<string, string[]> = {
   'registry-server/': ['errors.ts', 'util/', 'oci/', 'registry-server/'],
 }
 
-/** What `import 'keelson'` may load besides Node's own modules. */
-const EAGER = new Set(['eventemitter3'])
+/** What `import 'keelson'` loads that is not Keelson: the rest waits for the first engine. */
+const WITH_IMPORT = [
+  'node:crypto',
+  'node:events',
+  'node:fs/promises',
+  'node:net',
+  'node:os',
+  'node:path',
+  'node:timers/promises',
+  'node:util',
+]
+
+/** What an engine loads only when it asks a registry, packs a layer, waits for a server. */
+const LATER = ['got', 'p-queue', 'tar-stream', 'node:http', 'node:https', 'node:tls', 'node:zlib']
 
 interface Import {
   /** A path below `src/`, or the name of a package. */
@@ -59,11 +71,14 @@ describe('imports of src/', () => {
     expect(circles()).toEqual([])
   })
 
-  test('load only Node and eventemitter3 when keelson is imported', () => {
-    const packages = [...reach('index.ts')].filter(
-      (name) => !imports.has(name) && !name.startsWith('node:'),
-    )
-    expect(packages.filter((name) => !EAGER.has(name))).toEqual([])
+  test('load little when keelson is imported', () => {
+    expect(foreign('index.ts')).toEqual(WITH_IMPORT)
+  })
+
+  test('load no HTTP, TLS, compression and archives with the first engine', () => {
+    const loaded = foreign('engine-core.ts')
+    expect(loaded).toContain('node:child_process')
+    expect(loaded.filter((name) => LATER.includes(name))).toEqual([])
   })
 })
 
@@ -103,6 +118,11 @@ function circles(): string[] {
   }
   for (const file of files) visit(file, [])
   return found
+}
+
+/** Node's modules and packages that are loaded together with a file. */
+function foreign(file: string): string[] {
+  return [...reach(file)].filter((name) => !imports.has(name)).sort()
 }
 
 /** Everything that is loaded together with a file. */

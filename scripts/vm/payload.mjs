@@ -7,6 +7,7 @@ const PARTS = [
   'package.json',
   'tsconfig.json',
   'vitest.config.ts',
+  'build',
   'dist',
   'src',
   'test',

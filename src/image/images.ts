@@ -14,10 +14,9 @@ import { SOURCE_DIGEST } from '../store/names.ts'
 import { Files } from '../snapshot/files/files.ts'
 import { throwIfAborted } from '../util/abort.ts'
 import { printable } from '../util/printable.ts'
-import { imageFromArchive, type ImportOptions } from './archive/import.ts'
-import { imagesIn } from './archive/load.ts'
+import type { ImportOptions } from './archive/import.ts'
 import { saveImage } from './archive/save.ts'
-import { Unpacked, type ArchiveSource } from './archive/unpacked.ts'
+import type { ArchiveSource } from './archive/unpacked.ts'
 import { Catalog, nameOf } from './catalog.ts'
 import { changedConfig, imageFromLayer, type LayeredOptions, type WrittenLayer } from './commit.ts'
 import { Documents, type ImageDocuments } from './documents.ts'
@@ -240,6 +239,10 @@ export class Images implements ImageOwner {
     const { signal } = options
     const platform = this.#wantedPlatform(options.platform)
     throwIfAborted(signal, 'Loading images')
+    const [{ Unpacked }, { imagesIn }] = await Promise.all([
+      import('./archive/unpacked.ts'),
+      import('./archive/load.ts'),
+    ])
     await using archive = await Unpacked.read(source, this.#store.layout.ingest, signal)
     const images: Image[] = []
     for (const each of await imagesIn(archive, this.#store, platform)) {
@@ -264,6 +267,7 @@ export class Images implements ImageOwner {
       ImportOptions & { platform?: string | Platform; signal?: AbortSignal } = {},
   ): Promise<Image> {
     const platform = this.#wantedPlatform(options.platform)
+    const { imageFromArchive } = await import('./archive/import.ts')
     return await this.#make(options, (store) => imageFromArchive(store, source, platform, options))
   }
 

@@ -4,7 +4,6 @@ import { open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGzip } from 'node:zlib'
 import type { Header as TarHeader, Pack } from 'tar-stream'
 import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -33,7 +32,7 @@ export async function packLayer(
   directory: string,
   { compression, signal }: { compression: 'none' | 'gzip'; signal?: AbortSignal | undefined },
 ): Promise<PackedLayer> {
-  const { pack } = await import('tar-stream')
+  const [{ pack }, { createGzip }] = await Promise.all([import('tar-stream'), import('node:zlib')])
   const path = join(directory, `${randomBytes(8).toString('hex')}${TEMPORARY_SUFFIX}`)
   const archive = pack()
   const diffId = createHash('sha256')

@@ -6,8 +6,7 @@ import type { Got } from 'got'
 import { keelsonError, KeelsonError } from '../errors.ts'
 import { abortedError, unlessAborted } from '../util/abort.ts'
 import { VERSION } from '../util/version.ts'
-import { connectionTo, type Connection } from './agents.ts'
-import { tlsSettings } from './certificates.ts'
+import type { Connection } from './agents.ts'
 import { connectionFailure } from './failure.ts'
 import { registryName } from './hosts.ts'
 import type { RegistryOptions, RegistryTimeouts } from './options.ts'
@@ -148,6 +147,11 @@ export class Transport {
 
   async #connect(url: URL): Promise<Connection> {
     const { registries, env, certificateDirectories } = this.#settings
+    // With Node's HTTP and TLS, of which a program that pulls nothing has no need.
+    const [{ connectionTo }, { tlsSettings }] = await Promise.all([
+      import('./agents.ts'),
+      import('./certificates.ts'),
+    ])
     const name = registryName(url.host)
     const options = registries[name]
     const tls = await tlsSettings(name, options, certificateDirectories)

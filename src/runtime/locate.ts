@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs'
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { dirname, join } from 'node:path'
 import { keelsonError } from '../errors.ts'
 
 const TRIPLES: Record<string, string> = {
@@ -42,19 +42,22 @@ export function locateHelper(
 
 function platformPackage(name: string): string | undefined {
   try {
-    return createRequire(import.meta.url).resolve(`${name}/bin/keelson-helper`)
+    return resolve(`${name}/bin/keelson-helper`)
   } catch {
     return undefined
   }
 }
 
-/** Both `src/runtime` and `dist/runtime` lie two folders below the checkout. */
 function checkoutBuild(arch: string): string | undefined {
   const triple = TRIPLES[arch]
   if (triple === undefined) return undefined
-  return fileURLToPath(
-    new URL(`../../helper/target/${triple}/release/keelson-helper`, import.meta.url),
-  )
+  // By this package's own name: its modules are bundled, so none of them knows how deep it lies.
+  const checkout = dirname(resolve('keelson/package.json'))
+  return join(checkout, 'helper', 'target', triple, 'release', 'keelson-helper')
+}
+
+function resolve(specifier: string): string {
+  return createRequire(import.meta.url).resolve(specifier)
 }
 
 function executable(path: string): boolean {

@@ -8,7 +8,5 @@ import { root } from './repository.ts'
 export default async function setup(): Promise<void> {
   if (process.env['KEELSON_TEST_BUILT'] === '1') return // in the guest, where everything was brought along
   await run(process.execPath, ['scripts/bootstrap.mjs', '--tests'], { cwd: root })
-  await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
-    cwd: root,
-  })
+  await run(process.execPath, ['scripts/build.mjs', '--typescript'], { cwd: root })
 }

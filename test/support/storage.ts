@@ -59,7 +59,7 @@ export async function openStorage(
 }
 
 /**
- * Runs a piece of JavaScript in a Node process of its own, with `storage` opened on the root, from `dist/`.
+ * Runs a piece of JavaScript in a Node process of its own, with `storage` opened on the root, from `build/`.
  * It has to end by itself; `print(value)` becomes a line of its output.
  */
 export async function inProcess(
@@ -110,4 +110,4 @@ export function program(
   `
 }
 
-const from = (path: string) => JSON.stringify(`${checkout}/dist/${path}`)
+const from = (path: string) => JSON.stringify(`${checkout}/build/${path}`)

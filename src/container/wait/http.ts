@@ -1,6 +1,5 @@
-import { request, type ClientRequestArgs, type IncomingMessage } from 'node:http'
+import type { ClientRequestArgs, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { connect as connectTls } from 'node:tls'
 import { parseDuration, type Duration } from '../../util/duration.ts'
 import { checkPort } from '../connect.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
@@ -40,7 +39,7 @@ export function waitForHttp(options: WaitHttpOptions): WaitStrategy {
       const own = AbortSignal.any([signal, impatience])
       try {
         const socket = await target.connect(port, own)
-        const answer = await ask(tls ? secured(socket) : socket, {
+        const answer = await ask(tls ? await secured(socket) : socket, {
           path,
           method,
           headers: { host: `localhost:${port}`, connection: 'close', ...options.headers },
@@ -66,8 +65,9 @@ function statusTest(status: WaitHttpOptions['status']): (status: number) => bool
 }
 
 /** Nobody vouches for a certificate inside of a test container, and nothing secret is sent. */
-function secured(socket: Duplex): Duplex {
-  return connectTls({ socket, rejectUnauthorized: false })
+async function secured(socket: Duplex): Promise<Duplex> {
+  const { connect } = await import('node:tls')
+  return connect({ socket, rejectUnauthorized: false })
 }
 
 async function ask(
@@ -75,6 +75,7 @@ async function ask(
   options: ClientRequestArgs,
 ): Promise<{ status: number; text: string }> {
   try {
+    const { request } = await import('node:http')
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const asking = request({ ...options, createConnection: () => socket })
       asking.once('response', resolve).once('error', reject).end()

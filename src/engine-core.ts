@@ -1,0 +1,272 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { setMaxListeners } from 'node:events'
+import { homedir } from 'node:os'
+import { Containers } from './container/containers.ts'
+import type { ContainersContext } from './container/containers-context.ts'
+import { ContainerPlaces } from './container/places.ts'
+import { Removals } from './container/removals.ts'
+import { repairContainers } from './container/repair.ts'
+import { normalizeRunOptions } from './container/normalize.ts'
+import type { RunOptions } from './container/options.ts'
+import type { RunContext } from './container/context.ts'
+import { failedRun, runContainer, type RunningProcess } from './container/run.ts'
+import { openEngineDirectory } from './container/sweep.ts'
+import { UserDatabases } from './container/user-lookup.ts'
+import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
+import { engineInfo, type EngineInfo } from './engine-info.ts'
+import { keelsonError } from './errors.ts'
+import { EventHub } from './event-hub.ts'
+import { readEvents, type EngineEvent, type EngineEvents, type EventsOptions } from './events.ts'
+import { Images } from './image/images.ts'
+import { Image } from './image/image.ts'
+import { RegistryClient } from './registry/client.ts'
+import { openCgroupBase } from './runtime/cgroup-base.ts'
+import { diagnose, type Diagnosis } from './runtime/doctor.ts'
+import { readHostFacts, type HostFacts } from './runtime/host.ts'
+import { Launcher } from './runtime/launcher.ts'
+import type { ProbeResult } from './runtime/protocol.ts'
+import { planUserNamespace } from './runtime/subids.ts'
+import { appArmorParserInstalled } from './security/apparmor.ts'
+import { openSnapshotter, snapshotTrees } from './snapshot/select.ts'
+import { ContentStore } from './store/content.ts'
+import { Journal } from './store/journal.ts'
+import { VERSION } from './util/version.ts'
+
+/** What an open engine consists of. */
+interface Parts {
+  images: Images
+  containers: Containers
+  context: RunContext
+  probe: ProbeResult
+  host: HostFacts
+  snapshotter: 'overlay' | 'copy'
+  root: string
+  runRoot: string
+  close: AbortController
+  events: EventHub
+  journal: Journal
+  /** Newest last. */
+  closing: AsyncDisposable[]
+}
+
+/** What an engine is made of and does: loaded with the first that is opened. */
+export class EngineCore {
+  readonly #parts: Parts
+  #closed: Promise<void> | undefined
+
+  private constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  static async open(options: EngineOptions): Promise<EngineCore> {
+    const caller = { uid: process.geteuid?.() ?? 0, home: homedir(), environment: process.env }
+    const resolved = resolveEngineOptions(options, caller)
+    const { root, runRoot } = resolved
+    const host = await readHostFacts()
+    await makeDirectories(root, runRoot)
+    const close = new AbortController()
+    // One for each program that runs, and any number may.
+    setMaxListeners(0, close.signal)
+    const closing: AsyncDisposable[] = []
+    const own = <T extends AsyncDisposable>(part: T): T => {
+      closing.push(part)
+      return part
+    }
+    try {
+      const user = host.rootless ? planUserNamespace(host) : undefined
+      const launcher = await Launcher.start({ user })
+      own({ [Symbol.asyncDispose]: () => launcher.close() })
+      const probe = await launcher.request('probe', { directory: root })
+      const engine = randomBytes(8).toString('hex')
+      const { base: cgroups } = await openCgroupBase(host, { engine, pid: launcher.pid })
+      const directory = own(await openEngineDirectory(launcher, runRoot, { engine, cgroups }))
+      const snapshotter = own(
+        await openSnapshotter({
+          root,
+          helper: launcher,
+          driver: resolved.snapshotter,
+          probe,
+          rootless: host.rootless,
+          owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
+        }),
+      )
+      const store = await ContentStore.open(root, launcher)
+      const registry = own(new RegistryClient({ registries: resolved.registries }))
+      const places = new ContainerPlaces(root, runRoot)
+      const journal = own(new Journal(places.journal))
+      const events = new EventHub({
+        journal,
+        engine,
+        closing: close.signal,
+        onLost: (error) => resolved.onWarning({ code: 'events-lost', message: String(error) }),
+      })
+      const context: RunContext = {
+        launcher,
+        snapshotter,
+        users: new UserDatabases(launcher, snapshotter),
+        host,
+        probe,
+        user,
+        cgroups,
+        directory: directory.path,
+        warn: (code, message) => resolved.onWarning({ code, message }),
+        closing: close.signal,
+        emit: (type, event) => events.emit(type, event),
+        removing: new Set(),
+        running: new Map(),
+      }
+      const images = new Images({
+        store,
+        snapshotter,
+        snapshots: () => snapshotTrees(root, launcher),
+        registry,
+        helper: launcher,
+        containers: async () => [
+          ...[...context.running].map(([container, image]) => ({ container, image })),
+          ...(await containers.images()),
+        ],
+      })
+      const containersContext: ContainersContext = {
+        run: context,
+        images,
+        places,
+        journal,
+        removals: new Removals(launcher, context.removing),
+        engine,
+        lease: () => store.lease(),
+      }
+      const containers = new Containers(containersContext)
+      await containers.startAgain(await repairContainers(containersContext))
+      return new EngineCore({
+        images,
+        containers,
+        context,
+        probe,
+        host,
+        snapshotter: snapshotter.name,
+        root,
+        runRoot,
+        close,
+        events,
+        journal,
+        closing,
+      })
+    } catch (error) {
+      await dispose(closing)
+      throw error
+    }
+  }
+
+  get images(): Images {
+    return this.#parts.images
+  }
+
+  get containers(): Containers {
+    return this.#parts.containers
+  }
+
+  run(
+    image: string | Image,
+    command: string | readonly string[] | undefined,
+    options: RunOptions,
+  ): RunningProcess {
+    try {
+      this.#mustBeOpen()
+      const normalized = normalizeRunOptions(command, options)
+      return runContainer(this.#parts.context, this.#image(image, options), normalized)
+    } catch (error) {
+      return failedRun(error)
+    }
+  }
+
+  events(options: EventsOptions): AsyncIterableIterator<EngineEvent> {
+    this.#mustBeOpen()
+    const { journal, context } = this.#parts
+    journal.flush()
+    return readEvents(journal.directory, options, context.closing)
+  }
+
+  on<Name extends keyof EngineEvents>(
+    name: Name,
+    listener: (...event: EngineEvents[Name]) => void,
+  ): void {
+    this.#parts.events.on(name, listener)
+  }
+
+  off<Name extends keyof EngineEvents>(
+    name: Name,
+    listener: (...event: EngineEvents[Name]) => void,
+  ): void {
+    this.#parts.events.off(name, listener)
+  }
+
+  info(): EngineInfo {
+    const { host, probe, context, snapshotter, root, runRoot } = this.#parts
+    return engineInfo({ host, probe, cgroups: context.cgroups, snapshotter, root, runRoot })
+  }
+
+  version(): { keelson: string; helper: string } {
+    return { keelson: VERSION, helper: this.#parts.context.launcher.version }
+  }
+
+  async doctor(): Promise<Diagnosis[]> {
+    const { host, probe, context } = this.#parts
+    return diagnose(host, probe, context.cgroups, await appArmorParserInstalled())
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const { context, closing, close, containers } = this.#parts
+    close.abort()
+    const failures: unknown[] = []
+    await containers.close().catch((error: unknown) => failures.push(error))
+    await Promise.allSettled(context.removing)
+    await dispose(closing, failures)
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closed !== undefined) {
+      throw keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
+    }
+  }
+
+  async #image(image: string | Image, { platform, pull, signal }: RunOptions): Promise<Image> {
+    if (image instanceof Image) return image
+    return await this.images.pull(image, {
+      ...(platform !== undefined && { platform }),
+      ...(pull !== undefined && { policy: pull }),
+      ...(signal !== undefined && { signal }),
+    })
+  }
+}
+
+async function makeDirectories(root: string, runRoot: string): Promise<void> {
+  for (const path of [root, runRoot]) {
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 })
+    } catch (cause) {
+      throw keelsonError('KEELSON_PERMISSION', `The directory ${path} cannot be made.`, {
+        cause,
+        path,
+        hint: 'Pass `root` and `runRoot` where this user may write.',
+      })
+    }
+  }
+}
+
+/** Newest first, to the end, whatever fails. */
+async function dispose(parts: AsyncDisposable[], failures: unknown[] = []): Promise<void> {
+  for (const part of parts.splice(0).toReversed()) {
+    try {
+      await part[Symbol.asyncDispose]()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, 'Closing the engine failed in part.')
+}
