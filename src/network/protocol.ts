@@ -1,0 +1,83 @@
+/** What TypeScript asks of the helper about networks: the words of ip(8) and of libnftables-json(5). */
+
+/** One thing to do by rtnetlink, in the namespace that the list is for. Done in order; the first failure ends the list. */
+export type LinkOperation =
+  /** Present already, with the same kind: fine. */
+  | { do: 'add'; name: string; kind: 'bridge'; mtu?: number; mac?: string }
+  /** The peer is made in the container's namespace, under the name `peer`. */
+  | { do: 'add'; name: string; kind: 'veth'; peer: string; mtu?: number; peerMac?: string }
+  /** Made on the host on top of `parent`, then moved into the container's namespace. */
+  | {
+      do: 'add'
+      name: string
+      kind: 'macvlan'
+      parent: string
+      mode: 'bridge' | 'private' | 'vepa' | 'passthru'
+      mac?: string
+    }
+  | {
+      do: 'set'
+      name: string
+      up?: boolean
+      master?: string
+      rename?: string
+      /** Of a bridge's port: no traffic to other isolated ones. */
+      isolated?: boolean
+      hairpin?: boolean
+    }
+  | { do: 'address'; name: string; address: string; prefix: number }
+  /** Without `to`: the default route. `metric`: the smallest wins. */
+  | { do: 'route'; name: string; to?: string; via?: string; metric?: number }
+  /** Missing: fine. */
+  | { do: 'delete'; name: string }
+  /** /proc/sys, e.g. `net/ipv4/conf/kl0/route_localnet`. Only below `net/`. */
+  | { do: 'sysctl'; path: string; value: string }
+
+/** A command of libnftables-json(5), of which the helper knows what `src/network/firewall.ts` uses. */
+export type FirewallCommand = { add: object } | { delete: object } | { flush: object }
+
+/** `network` of the `keelson` extension: absent for containers without a network of their own. */
+export interface NetworkPlan {
+  /** On the host, before the child goes on. */
+  host: LinkOperation[]
+  /** In the container's namespace, by the child. */
+  inside: LinkOperation[]
+  /** In one batch each: when the container starts, and when it has ended. */
+  firewall: { start: FirewallCommand[]; end: FirewallCommand[] }
+  /** Sockets held while the container lives; taken before anything is made. `KEELSON_PORT_IN_USE` names the first that is taken. */
+  ports: {
+    protocol: 'tcp' | 'udp' | 'sctp'
+    address: string
+    port: number
+    relay?: { address: string; port: number }
+  }[]
+  /** Answers on 127.0.0.11:53. Absent: nobody does. */
+  names?: NameService
+  /** Files and directories to remove when the container has ended: addresses and names. */
+  remove: string[]
+}
+
+export interface NameService {
+  /** Directories of names, one a network, in order of preference. */
+  directories: string[]
+  /** Addresses of the resolvers that all else is asked of, with the port when it is not 53. */
+  upstream: string[]
+}
+
+/** Operations of the launcher, run in a worker in the host's network namespace. */
+export interface NetworkOperations {
+  /** Links first, then the firewall's batch. */
+  'network.apply': [{ links: LinkOperation[]; firewall: FirewallCommand[] }, object]
+  /** What is there: links, addresses and routes of the host, and whether other tables drop what is forwarded. */
+  'network.facts': [object, NetworkFacts]
+}
+
+export interface NetworkFacts {
+  links: { name: string; kind: string; index: number; up: boolean }[]
+  /** Destinations of the host's routes and addresses, as prefixes. */
+  prefixes: string[]
+  /** Base chains of others at the forward hook whose policy is drop: `ip filter FORWARD`. */
+  dropping: string[]
+  /** Whether nf_tables can be used at all; the errno when not. */
+  nftables: { ok: boolean; errno?: string }
+}
