@@ -123,6 +123,7 @@ export const ERRORS = {
   KEELSON_HELPER_VERSION: { class: HostError, status: 500 },
   KEELSON_HELPER_FAILED: { class: HostError, status: 500 },
   KEELSON_PERMISSION: { class: HostError, status: 500 },
+  KEELSON_NO_SUBNET: { class: HostError, status: 500 },
   KEELSON_NO_SPACE: { class: HostError, status: 507 },
   KEELSON_UNSUPPORTED: { class: HostError, status: 501 },
   KEELSON_CGROUP_UNAVAILABLE: { class: HostError, status: 500 },
