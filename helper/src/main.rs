@@ -7,6 +7,7 @@ mod launch;
 mod layer;
 mod monitor;
 mod oci;
+mod net;
 mod poller;
 mod probe;
 mod protocol;

@@ -31,9 +31,11 @@ export interface PortElement {
  */
 export function baseTable(): FirewallCommand[] {
   return [
-    { add: { table: { family: FAMILY, name: TABLE } } },
+    // Whoever is second fails as a whole, and finds the table complete.
+    { create: { table: { family: FAMILY, name: TABLE } } },
     set('bridges', 'ifname'),
     set('internal', 'ifname'),
+    set('within', ['ifname', 'ifname']),
     set('masquerade4', 'ipv4_addr', ['interval']),
     set('masquerade6', 'ipv6_addr', ['interval']),
     ...([4, 6] as const).flatMap((family) => [
@@ -92,7 +94,12 @@ export function baseTable(): FirewallCommand[] {
       match('in', ct('status'), 'dnat'),
       { accept: null },
     ]),
-    // A bridge's own traffic is routed only by accident (hairpin): all else that goes into a bridge was not asked for.
+    // With br_netfilter, as Docker loads it, what stays on a bridge comes by here too.
+    rule('forward', [
+      match('==', { concat: [meta('iifname'), meta('oifname')] }, '@within'),
+      { accept: null },
+    ]),
+    // All else that goes into a bridge was not asked for.
     rule('forward', [match('==', meta('oifname'), '@bridges'), { drop: null }]),
   ]
 }
@@ -104,6 +111,7 @@ export function bridgeElements(
 ): FirewallCommand[] {
   return [
     element(command, 'bridges', bridge),
+    element(command, 'within', { concat: [bridge, bridge] }),
     ...(internal ? [element(command, 'internal', bridge)] : []),
     ...masquerade.map(({ family, prefix, length }) =>
       element(command, `masquerade${family}`, { prefix: { addr: prefix, len: length } }),
@@ -126,7 +134,7 @@ export function portElements(
 const L4PROTO = meta('l4proto')
 const DPORT = { payload: { protocol: 'th', field: 'dport' } }
 
-function set(name: string, type: string, flags?: string[]): FirewallCommand {
+function set(name: string, type: string | string[], flags?: string[]): FirewallCommand {
   return { add: { set: { family: FAMILY, table: TABLE, name, type, ...(flags && { flags }) } } }
 }
 

@@ -34,7 +34,8 @@ export type LinkOperation =
   | { do: 'sysctl'; path: string; value: string }
 
 /** A command of libnftables-json(5), of which the helper knows what `src/network/firewall.ts` uses. */
-export type FirewallCommand = { add: object } | { delete: object } | { flush: object }
+export type FirewallCommand =
+  { add: object } | { create: object } | { delete: object } | { flush: object }
 
 /** `network` of the `keelson` extension: absent for containers without a network of their own. */
 export interface NetworkPlan {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::dial::dial;
 use crate::error::{Failure, Result};
 use crate::run::remove_cgroups;
-use crate::{fs, layer, probe};
+use crate::{fs, layer, net, probe};
 
 /// Arguments (the whole request), a sink for progress, and the answer. It runs in its own process: it may block, change
 /// directory, enter namespaces, start threads, and leak what ends with the process. `cancel` is a SIGKILL.
@@ -31,6 +31,8 @@ pub fn find(op: &str) -> Option<Operation> {
         "layer.create" => |args, _| answer(layer::commit(&arguments(args)?)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
         "net.connect" => |args, _| dial(&arguments(args)?),
+        "network.apply" => |args, _| net::apply(&arguments(args)?),
+        "network.facts" => |_, _| net::facts(),
         "probe" => |args, _| answer(probe::probe(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
         "tree.diff" => |args, progress| layer::diff(&arguments(args)?, progress),

@@ -26,3 +26,21 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Turns a yes-or-no option of a socket on.
+pub fn enable_option(socket: impl AsFd, level: i32, option: i32) -> Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads an int of the length given, which `on` is.
+    match unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,495 @@
+//! Links, addresses and routes (linux/rtnetlink.h, linux/if_link.h).
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice};
+use serde::Deserialize;
+
+use super::netlink::{ACK, CREATE, EXCLUSIVE, Message, Socket, attributes, find, text_of};
+use crate::error::{Failure, Result, Step};
+
+const NEWLINK: u16 = 16;
+const DELLINK: u16 = 17;
+const SETLINK: u16 = 19;
+const NEWADDR: u16 = 20;
+const NEWROUTE: u16 = 24;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_PID: u16 = 19;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFF_UP: u32 = 1;
+
+/// `LinkOperation` of `src/network/protocol.ts`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum LinkOperation {
+    Add(Add),
+    Set(Set),
+    Address {
+        name: String,
+        address: IpAddr,
+        prefix: u8,
+    },
+    Route {
+        name: String,
+        to: Option<String>,
+        via: Option<IpAddr>,
+        metric: Option<u32>,
+    },
+    Delete {
+        name: String,
+    },
+    Sysctl {
+        path: String,
+        value: String,
+    },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Add {
+    name: String,
+    kind: String,
+    mtu: Option<u32>,
+    mac: Option<String>,
+    peer: Option<String>,
+    peer_mac: Option<String>,
+    parent: Option<String>,
+    mode: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Set {
+    name: String,
+    #[serde(default)]
+    up: bool,
+    master: Option<String>,
+    rename: Option<String>,
+    isolated: Option<bool>,
+    hairpin: Option<bool>,
+}
+
+/// The links of the network namespace that it was made in.
+pub struct Links {
+    socket: Socket,
+    /// Any socket will do to ask for the number of a name.
+    names: OwnedFd,
+}
+
+impl Links {
+    pub fn open() -> Result<Self> {
+        Ok(Links {
+            socket: Socket::open(None)?,
+            names: rustix::net::socket_with(
+                AddressFamily::INET,
+                SocketType::DGRAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )
+            .step("make a socket")?,
+        })
+    }
+
+    /// In order; the first failure ends it. `peer`: the process whose network namespace the other ends belong to.
+    pub fn carry_out(&mut self, operations: &[LinkOperation], peer: Option<u32>) -> Result<()> {
+        for operation in operations {
+            match operation {
+                LinkOperation::Add(add) => self.add(add, peer)?,
+                LinkOperation::Set(set) => self.set(set)?,
+                LinkOperation::Address {
+                    name,
+                    address,
+                    prefix,
+                } => self.address(name, *address, *prefix)?,
+                LinkOperation::Route {
+                    name,
+                    to,
+                    via,
+                    metric,
+                } => self.route(name, to.as_deref(), *via, *metric)?,
+                LinkOperation::Delete { name } => self.delete(name)?,
+                LinkOperation::Sysctl { path, value } => set_sysctl(path, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, add: &Add, peer: Option<u32>) -> Result<()> {
+        let message = Message::new(
+            NEWLINK,
+            ACK | CREATE | EXCLUSIVE,
+            format!("make {} {}", add.kind, add.name),
+        )
+        .header(&interface(0, 0, 0))
+        .put_str(IFLA_IFNAME, &add.name);
+        let message = put_mtu(put_mac(message, add.mac.as_deref())?, add.mtu);
+        let message = match add.kind.as_str() {
+            "bridge" => kind(message, "bridge", |data| data),
+            "veth" => {
+                let name = add.peer.as_deref().unwrap_or_default();
+                let mac = add.peer_mac.as_deref();
+                // Checked here, because the closures below cannot fail.
+                parse_mac(mac)?;
+                kind(message, "veth", |data| {
+                    data.nest(VETH_INFO_PEER, |other| {
+                        let other = other.header(&interface(0, 0, 0)).put_str(IFLA_IFNAME, name);
+                        let other = match parse_mac(mac) {
+                            Ok(Some(mac)) => other.put(IFLA_ADDRESS, &mac),
+                            _ => other,
+                        };
+                        in_namespace(put_mtu(other, add.mtu), peer)
+                    })
+                })
+            }
+            "macvlan" => {
+                let parent = self.index(add.parent.as_deref().unwrap_or_default())?;
+                let mode = macvlan_mode(add.mode.as_deref())?;
+                let message = in_namespace(message.put_u32(IFLA_LINK, parent), peer);
+                kind(message, "macvlan", |data| {
+                    data.put_u32(IFLA_MACVLAN_MODE, mode)
+                })
+            }
+            other => {
+                return Err(Failure::kind("make a link", "config-invalid").detail(other));
+            }
+        };
+        match self.socket.request(message) {
+            // Another process was quicker.
+            Err(failure)
+                if failure.errno == Some(libc::EEXIST)
+                    && add.kind == "bridge"
+                    && self.index(&add.name).is_ok() =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn set(&mut self, set: &Set) -> Result<()> {
+        let index = self.index(&set.name)?;
+        let step = format!("set up {}", set.name);
+        if set.isolated.is_some() || set.hairpin.is_some() || set.master.is_some() {
+            self.set_port(set, index)?;
+        }
+        let flags = if set.up { IFF_UP } else { 0 };
+        let mut message = Message::new(NEWLINK, ACK, step).header(&interface(index, flags, flags));
+        if let Some(name) = &set.rename {
+            message = message.put_str(IFLA_IFNAME, name);
+        }
+        self.socket.request(message)
+    }
+
+    /// A link as a bridge's port.
+    fn set_port(&mut self, set: &Set, index: u32) -> Result<()> {
+        if let Some(master) = &set.master {
+            let master = self.index(master)?;
+            let step = format!("put {} into its bridge", set.name);
+            let message = Message::new(NEWLINK, ACK, step)
+                .header(&interface(index, 0, 0))
+                .put_u32(IFLA_MASTER, master);
+            self.socket.request(message)?;
+        }
+        if set.isolated.is_none() && set.hairpin.is_none() {
+            return Ok(());
+        }
+        let mut header = interface(index, 0, 0);
+        header[0] = libc::AF_BRIDGE as u8;
+        let message = Message::new(SETLINK, ACK, format!("set the port {}", set.name))
+            .header(&header)
+            .nest(IFLA_PROTINFO, |mut port| {
+                if let Some(isolated) = set.isolated {
+                    port = port.put(IFLA_BRPORT_ISOLATED, &[isolated.into()]);
+                }
+                if let Some(hairpin) = set.hairpin {
+                    port = port.put(IFLA_BRPORT_MODE, &[hairpin.into()]);
+                }
+                port
+            });
+        self.socket.request(message)
+    }
+
+    fn address(&mut self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
+        const IFA_ADDRESS: u16 = 1;
+        const IFA_LOCAL: u16 = 2;
+        const IFA_BROADCAST: u16 = 4;
+        /// No other has it: it was claimed. Waiting for duplicates would take a second.
+        const IFA_F_NODAD: u8 = 2;
+        let index = self.index(name)?;
+        let (family, bytes) = bytes_of(address);
+        let mut header = vec![family, prefix, IFA_F_NODAD, 0];
+        header.extend_from_slice(&index.to_ne_bytes());
+        let step = format!("give {name} the address {address}");
+        let mut message = Message::new(NEWADDR, ACK | CREATE, step)
+            .header(&header)
+            .put(IFA_LOCAL, &bytes)
+            .put(IFA_ADDRESS, &bytes);
+        if let (IpAddr::V4(address), 1..31) = (address, prefix) {
+            let broadcast = u32::from(address) | (u32::MAX >> prefix);
+            message = message.put(IFA_BROADCAST, &broadcast.to_be_bytes());
+        }
+        self.socket.request(message)
+    }
+
+    fn route(
+        &mut self,
+        name: &str,
+        to: Option<&str>,
+        via: Option<IpAddr>,
+        metric: Option<u32>,
+    ) -> Result<()> {
+        const RTA_DST: u16 = 1;
+        const RTA_OIF: u16 = 4;
+        const RTA_GATEWAY: u16 = 5;
+        const RTA_PRIORITY: u16 = 6;
+        const TABLE_MAIN: u8 = 254;
+        const PROTOCOL_STATIC: u8 = 4;
+        const SCOPE_LINK: u8 = 253;
+        const TYPE_UNICAST: u8 = 1;
+        let step = format!("route {} by {name}", to.unwrap_or("the rest"));
+        let destination = to.map(|to| parse_prefix(to, &step)).transpose()?;
+        let (family, length) = match (destination, via) {
+            (Some((address, length)), _) => (bytes_of(address).0, length),
+            (None, Some(via)) => (bytes_of(via).0, 0),
+            (None, None) => (libc::AF_INET as u8, 0),
+        };
+        let scope = if via.is_none() && family == libc::AF_INET as u8 {
+            SCOPE_LINK
+        } else {
+            0
+        };
+        let header = [
+            family,
+            length,
+            0,
+            0,
+            TABLE_MAIN,
+            PROTOCOL_STATIC,
+            scope,
+            TYPE_UNICAST,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let index = self.index(name)?;
+        let mut message = Message::new(NEWROUTE, ACK | CREATE, step)
+            .header(&header)
+            .put_u32(RTA_OIF, index);
+        if let Some((address, _)) = destination {
+            message = message.put(RTA_DST, &bytes_of(address).1);
+        }
+        if let Some(via) = via {
+            message = message.put(RTA_GATEWAY, &bytes_of(via).1);
+        }
+        if let Some(metric) = metric {
+            message = message.put_u32(RTA_PRIORITY, metric);
+        }
+        self.socket.request(message)
+    }
+
+    fn delete(&mut self, name: &str) -> Result<()> {
+        let message = Message::new(DELLINK, ACK, format!("remove {name}"))
+            .header(&interface(0, 0, 0))
+            .put_str(IFLA_IFNAME, name);
+        match self.socket.request(message) {
+            Err(failure) if failure.errno == Some(libc::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn index(&self, name: &str) -> Result<u32> {
+        netdevice::name_to_index(&self.names, name)
+            .map_err(|errno: Errno| Failure::new(format!("find the link {name}")).errno(errno))
+    }
+
+    /// Name, kind, number and flags of every link.
+    pub fn list(&mut self) -> Result<Vec<Link>> {
+        const GETLINK: u16 = 18;
+        let message = Message::new(GETLINK, super::netlink::DUMP, "list the links")
+            .header(&interface(0, 0, 0));
+        let mut found = Vec::new();
+        self.socket.dump(message, |_, payload| {
+            found.extend(Link::read(payload));
+        })?;
+        Ok(found)
+    }
+
+    /// Destinations of all routes, the host's own addresses among them.
+    pub fn prefixes(&mut self) -> Result<Vec<String>> {
+        const GETROUTE: u16 = 26;
+        const RTA_DST: u16 = 1;
+        let message =
+            Message::new(GETROUTE, super::netlink::DUMP, "list the routes").header(&[0; 12]);
+        let mut found = Vec::new();
+        self.socket.dump(message, |_, payload| {
+            let (Some(&length), Some(rest)) = (payload.get(1), payload.get(12..)) else {
+                return;
+            };
+            let address = find(rest, RTA_DST).and_then(address_of);
+            found.extend(address.map(|address| format!("{address}/{length}")));
+        })?;
+        Ok(found)
+    }
+}
+
+/// A link as the kernel lists it.
+#[derive(Debug, serde::Serialize)]
+pub struct Link {
+    pub name: String,
+    pub kind: String,
+    pub index: u32,
+    pub up: bool,
+}
+
+impl Link {
+    fn read(payload: &[u8]) -> Option<Self> {
+        let number = |at: usize| {
+            let bytes = payload.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_ne_bytes(bytes))
+        };
+        let rest = payload.get(16..)?;
+        let kind = attributes(rest)
+            .find(|(attribute, _)| *attribute == IFLA_LINKINFO)
+            .and_then(|(_, info)| find(info, IFLA_INFO_KIND))
+            .map(text_of);
+        Some(Link {
+            name: find(rest, IFLA_IFNAME).map(text_of)?,
+            kind: kind.unwrap_or_default(),
+            index: number(4)?,
+            up: number(8)? & IFF_UP != 0,
+        })
+    }
+}
+
+/// struct ifinfomsg
+fn interface(index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&change.to_ne_bytes());
+    header
+}
+
+fn kind(message: Message, name: &str, data: impl FnOnce(Message) -> Message) -> Message {
+    message.nest(IFLA_LINKINFO, |info| {
+        info.put_str(IFLA_INFO_KIND, name)
+            .nest(IFLA_INFO_DATA, data)
+    })
+}
+
+fn in_namespace(message: Message, peer: Option<u32>) -> Message {
+    match peer {
+        Some(pid) => message.put_u32(IFLA_NET_NS_PID, pid),
+        None => message,
+    }
+}
+
+fn put_mtu(message: Message, mtu: Option<u32>) -> Message {
+    match mtu {
+        Some(mtu) => message.put_u32(IFLA_MTU, mtu),
+        None => message,
+    }
+}
+
+fn put_mac(message: Message, mac: Option<&str>) -> Result<Message> {
+    Ok(match parse_mac(mac)? {
+        Some(mac) => message.put(IFLA_ADDRESS, &mac),
+        None => message,
+    })
+}
+
+fn parse_mac(text: Option<&str>) -> Result<Option<[u8; 6]>> {
+    let Some(text) = text else { return Ok(None) };
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2);
+        *byte = part
+            .and_then(|part| u8::from_str_radix(part, 16).ok())
+            .ok_or_else(|| {
+                Failure::kind("read a hardware address", "config-invalid").detail(text)
+            })?;
+    }
+    Ok(Some(mac))
+}
+
+fn parse_prefix(text: &str, step: &str) -> Result<(IpAddr, u8)> {
+    text.split_once('/')
+        .and_then(|(address, length)| Some((address.parse().ok()?, length.parse().ok()?)))
+        .ok_or_else(|| Failure::kind(step, "config-invalid").detail(text))
+}
+
+fn macvlan_mode(mode: Option<&str>) -> Result<u32> {
+    match mode.unwrap_or("bridge") {
+        "private" => Ok(1),
+        "vepa" => Ok(2),
+        "bridge" => Ok(4),
+        "passthru" => Ok(8),
+        other => Err(Failure::kind("read a macvlan mode", "config-invalid").detail(other)),
+    }
+}
+
+fn bytes_of(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (libc::AF_INET as u8, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6 as u8, address.octets().to_vec()),
+    }
+}
+
+fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// Only of the network: its paths are this namespace's own.
+fn set_sysctl(path: &str, value: &str) -> Result<()> {
+    let step = format!("set {path}");
+    if !path.starts_with("net/") || path.split('/').any(|part| part == "..") {
+        return Err(Failure::kind(step, "config-invalid"));
+    }
+    std::fs::write(format!("/proc/sys/{path}"), value).step(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses_are_six_bytes() {
+        assert_eq!(
+            parse_mac(Some("02:42:0a:59:00:02")).unwrap(),
+            Some([2, 0x42, 10, 89, 0, 2])
+        );
+        for wrong in [
+            "02:42:0a:59:00",
+            "2:42:0a:59:00:02",
+            "02-42-0a-59-00-02",
+            "",
+        ] {
+            assert!(parse_mac(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sysctls_are_the_networks_alone() {
+        assert!(set_sysctl("kernel/hostname", "x").is_err());
+        assert!(set_sysctl("net/../kernel/hostname", "x").is_err());
+    }
+}

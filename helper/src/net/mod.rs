@@ -1,0 +1,47 @@
+//! Networks: links, addresses, routes and firewall rules, by netlink. No program is executed.
+
+mod firewall;
+mod link;
+mod netlink;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::Result;
+
+pub use firewall::{Command as FirewallCommand, Firewall};
+pub use link::{LinkOperation, Links};
+
+/// Arguments of `network.apply`.
+#[derive(Deserialize)]
+pub struct Apply {
+    links: Vec<LinkOperation>,
+    firewall: Vec<FirewallCommand>,
+}
+
+/// In the network namespace of this process.
+pub fn apply(args: &Apply) -> Result<Value> {
+    if !args.links.is_empty() {
+        Links::open()?.carry_out(&args.links, None)?;
+    }
+    if !args.firewall.is_empty() {
+        Firewall::open()?.carry_out(&args.firewall)?;
+    }
+    Ok(json!({}))
+}
+
+/// What the host has, for plans that must not disturb it.
+pub fn facts() -> Result<Value> {
+    let mut links = Links::open()?;
+    let dropping = Firewall::open().and_then(|mut firewall| firewall.dropping());
+    let nftables = match &dropping {
+        Ok(_) => json!({ "ok": true }),
+        Err(failure) => json!({ "ok": false, "errno": failure.errno }),
+    };
+    Ok(json!({
+        "links": links.list()?,
+        "prefixes": links.prefixes()?,
+        "dropping": dropping.unwrap_or_default(),
+        "nftables": nftables,
+    }))
+}
