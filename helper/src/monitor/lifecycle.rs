@@ -434,7 +434,7 @@ impl Monitor<'_> {
         self.remains = life.container.into_remains().0;
         if !alone {
             // Others may live on, and hold the pipes.
-            self.remains.remove_cgroups();
+            self.remains.dismantle();
         }
         for stream in CONTAINERS {
             self.relay.drain(&self.poller, stream);
@@ -505,7 +505,7 @@ impl Monitor<'_> {
         match after {
             Some(after) => {
                 // What was limited and counted is so anew for the next run.
-                self.remains.remove_cgroups();
+                self.remains.dismantle();
                 self.timers.set(Timer::Restart, after);
             }
             None => self.finish(),
@@ -519,7 +519,7 @@ impl Monitor<'_> {
         }
         self.fail_waiters(Awaited::Start, "cancelled");
         self.flush();
-        let mut errors = self.remains.remove_cgroups();
+        let mut errors = self.remains.dismantle();
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.remove.at_exit) {
             errors.extend(self.remains.remove_trees(&plan.remove.trees));
             if let Some(journal) = &plan.journal {
@@ -546,7 +546,7 @@ impl Monitor<'_> {
         if let Some(life) = self.life.take() {
             self.remains = life.container.abandon();
         }
-        self.remains.remove_cgroups();
+        self.remains.dismantle();
         if let Some(plan) = &self.plan {
             self.remains.remove_trees(&plan.remove.trees);
             if let Some(journal) = &plan.journal {

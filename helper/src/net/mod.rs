@@ -1,5 +1,6 @@
 //! Networks: links, addresses, routes and firewall rules, by netlink. No program is executed.
 
+mod attach;
 mod firewall;
 mod link;
 mod netlink;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 
+pub use attach::{NetworkPlan, detach};
 pub use firewall::{Command as FirewallCommand, Firewall};
 pub use link::{LinkOperation, Links};
 

@@ -136,6 +136,7 @@ fn prepare(
         .step("make a socket")?;
         sys::network::loopback_up(&socket).step("bring lo up")?;
     }
+    plan.extension.network.settle()?;
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
     set_attributes(&plan.process, host)?;
 

@@ -19,6 +19,7 @@ use super::program::{End, Program, Started};
 use super::rootfs::prepare_rootfs;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
+use crate::net::{FirewallCommand, detach};
 use crate::protocol::raw;
 use crate::sys;
 
@@ -40,6 +41,8 @@ pub struct Remains {
     removal: Removal,
     /// Its mount namespace, see `hold_mounts`.
     mounts: Option<OwnedFd>,
+    /// Bound, so that no other program takes what is forwarded to the container.
+    _ports: Vec<OwnedFd>,
     /// Held as long as anything of it is there.
     _locks: Vec<OwnedFd>,
 }
@@ -48,6 +51,7 @@ pub struct Remains {
 #[derive(Default, Serialize, Deserialize)]
 pub struct Removal {
     cgroups: Vec<PathBuf>,
+    firewall: Vec<FirewallCommand>,
     trees: Vec<PathBuf>,
 }
 
@@ -60,9 +64,11 @@ impl Container {
         let mut remains = Remains {
             removal: Removal {
                 cgroups: plan.cgroups.directories(),
+                firewall: Vec::new(),
                 trees: [&plan.extension.bundle]
                     .into_iter()
                     .chain(&plan.extension.remove)
+                    .chain(&plan.extension.network.remove)
                     .cloned()
                     .collect(),
             },
@@ -242,9 +248,9 @@ impl Remains {
         self.removal.carry_out()
     }
 
-    /// Ends what still runs in them.
-    pub fn remove_cgroups(&self) -> Vec<Failure> {
-        remove_all(&self.removal.cgroups)
+    /// Ends what still runs in its cgroups, and takes it off its networks.
+    pub fn dismantle(&self) -> Vec<Failure> {
+        self.removal.dismantle()
     }
 
     /// With others beside its own.
@@ -265,8 +271,14 @@ impl Remains {
 impl Removal {
     /// Removes everything, going on after failures.
     pub fn carry_out(&self) -> Vec<Failure> {
-        let mut failures = remove_all(&self.cgroups);
+        let mut failures = self.dismantle();
         failures.extend(remove_trees(&self.trees));
+        failures
+    }
+
+    fn dismantle(&self) -> Vec<Failure> {
+        let mut failures = remove_all(&self.cgroups);
+        failures.extend(detach(&self.firewall).err());
         failures
     }
 }
@@ -288,6 +300,7 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
     }
     // Before any cgroup: by the names of these directories a later engine finds what a crash has left.
     bundle::make(&plan.extension.bundle, &plan.root)?;
+    remains._ports = plan.extension.network.reserve()?;
     let user = &plan.process.user;
     let streams = Streams::make(
         &plan.process,
@@ -316,7 +329,14 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
     })?;
     drop(theirs);
     let mut program = Program::new(child, ours, streams);
-    let admitted = admit(plan, host, program.pid, cgroup.as_ref()).and_then(|()| program.say_go());
+    let admitted = admit(
+        plan,
+        host,
+        program.pid,
+        cgroup.as_ref(),
+        &mut remains.removal,
+    )
+    .and_then(|()| program.say_go());
     if let Err(failure) = admitted {
         let _ = program.signal(libc::SIGKILL);
         program.end();
@@ -326,7 +346,13 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
 }
 
 /// The launcher's part while the child makes its namespaces and mounts its root.
-fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result<()> {
+fn admit(
+    plan: &Plan,
+    host: &Host,
+    pid: Pid,
+    cgroup: Option<&OwnedFd>,
+    removal: &mut Removal,
+) -> Result<()> {
     if plan.namespaces.user {
         let pid = pid.as_raw_nonzero();
         host.procfs.write(
@@ -340,6 +366,10 @@ fn admit(plan: &Plan, host: &Host, pid: Pid, cgroup: Option<&OwnedFd>) -> Result
     }
     bundle::write(&plan.extension.bundle, &plan.extension.files)?;
     plan.cgroups.limit(cgroup)?;
+    let child = pid.as_raw_nonzero().get() as u32;
+    plan.extension
+        .network
+        .attach(child, &mut removal.firewall)?;
     // Root of a user namespace may not open the files of a cgroup: it is moved.
     match plan.namespaces.user {
         true => plan.cgroups.move_into_v1(pid),

@@ -28,7 +28,8 @@ pub struct PlannedNamespaces {
 }
 
 impl PlannedNamespaces {
-    pub fn plan(linux: &Linux) -> Result<Self> {
+    /// `links`: the launcher is to put links into the network namespace, which must be there then.
+    pub fn plan(linux: &Linux, links: bool) -> Result<Self> {
         let mut planned = PlannedNamespaces {
             at_clone: 0,
             network: false,
@@ -45,7 +46,7 @@ impl PlannedNamespaces {
                 }
                 (NamespaceType::User, Some(path)) => planned.join.insert(0, (*kind, path.clone())),
                 (_, Some(path)) => planned.join.push((*kind, path.clone())),
-                (NamespaceType::Network, None) => planned.network = true,
+                (NamespaceType::Network, None) if !links => planned.network = true,
                 (NamespaceType::Cgroup, None) => planned.cgroup = true,
                 (kind, None) => {
                     planned.user |= *kind == NamespaceType::User;

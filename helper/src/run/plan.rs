@@ -70,7 +70,7 @@ impl Plan {
         };
         Ok(Plan {
             container,
-            namespaces: PlannedNamespaces::plan(&linux)?,
+            namespaces: PlannedNamespaces::plan(&linux, !keelson.network.is_empty())?,
             root: root.path,
             readonly_root: root.readonly,
             propagation,

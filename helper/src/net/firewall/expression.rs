@@ -54,7 +54,7 @@ impl Expression {
                     }
                     Attribute::Verdict(kind, code, chain) => nest.nest(kind, |nest| {
                         nest.nest(DATA_VERDICT, |nest| {
-                            let nest = nest.put_be32(VERDICT_CODE, code.cast_unsigned());
+                            let nest = nest.put_be32(VERDICT_CODE, code as u32);
                             match chain {
                                 Some(chain) => nest.put_str(VERDICT_CHAIN, &chain),
                                 None => nest,
@@ -317,7 +317,7 @@ impl Compiler {
             "nat",
             vec![
                 Attribute::Number(1, DESTINATION),
-                Attribute::Number(2, family.cast_unsigned()),
+                Attribute::Number(2, family as u32),
                 Attribute::Number(3, REGISTER),
                 Attribute::Number(5, REGISTER + address_length / 4),
             ],

@@ -4,7 +4,7 @@ mod expression;
 mod set;
 mod value;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::netlink::{ACK, APPEND, CREATE, DUMP, EXCLUSIVE, Message, Socket, find, text_of};
@@ -41,7 +41,7 @@ const LIST_ELEMENT: u16 = 1;
 const FORWARD: u32 = 2;
 const POLICY_DROP: u32 = 0;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
     /// There already: fine.
@@ -53,7 +53,7 @@ pub enum Command {
     Flush(Object),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Object {
     Table(Table),
@@ -64,13 +64,13 @@ pub enum Object {
     Element(set::Elements),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     family: String,
     name: String,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Chain {
     family: String,
     table: String,
@@ -82,7 +82,7 @@ pub struct Chain {
     policy: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rule {
     family: String,
     table: String,
@@ -214,7 +214,7 @@ fn add_chain(chain: &Chain, flags: u16) -> Result<Message> {
         message = message
             .nest(CHAIN_HOOK, |nest| {
                 nest.put_be32(HOOK_NUMBER, number)
-                    .put_be32(HOOK_PRIORITY, priority.cast_unsigned())
+                    .put_be32(HOOK_PRIORITY, priority as u32)
             })
             .put_str(CHAIN_TYPE, kind);
     }

@@ -1,6 +1,6 @@
 //! Sets, maps, and what is in them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::netlink::Message;
@@ -28,7 +28,7 @@ const INTERVAL: u32 = 4;
 const MAP: u32 = 8;
 const INTERVAL_END: u32 = 1;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Set {
     pub family: String,
     pub table: String,
@@ -40,14 +40,14 @@ pub struct Set {
     flags: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Kinds {
     One(String),
     Several(Vec<String>),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Elements {
     pub family: String,
     table: String,
@@ -141,7 +141,7 @@ fn element(elem: &Value) -> Result<Vec<Element>> {
         flags,
     };
     Ok(match value::interval(elem)? {
-        Some((first, behind)) => [plain(first, 0)]
+        Some(value::Interval { first, behind }) => [plain(first, 0)]
             .into_iter()
             .chain(behind.map(|behind| plain(behind, INTERVAL_END)))
             .collect(),

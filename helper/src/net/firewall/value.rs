@@ -89,8 +89,16 @@ pub fn name(word: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `{ prefix: { addr, len } }` as its first address and the one behind its last, if there is one.
-pub fn interval(value: &Value) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+/// The addresses of a prefix.
+#[derive(Debug, PartialEq)]
+pub struct Interval {
+    pub first: Vec<u8>,
+    /// The one behind its last, if there is one.
+    pub behind: Option<Vec<u8>>,
+}
+
+/// `{ prefix: { addr, len } }`; nothing for what is none.
+pub fn interval(value: &Value) -> Result<Option<Interval>> {
     let Some(prefix) = value.get("prefix") else {
         return Ok(None);
     };
@@ -107,7 +115,10 @@ pub fn interval(value: &Value) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
         carry = behind[bit / 8] & mask != 0;
         behind[bit / 8] ^= mask;
     }
-    Ok(Some((first, (length > 0 && !carry).then_some(behind))))
+    Ok(Some(Interval {
+        first,
+        behind: (length > 0 && !carry).then_some(behind),
+    }))
 }
 
 /// Address and mask of a prefix.
@@ -155,9 +166,9 @@ mod tests {
     #[test]
     fn an_interval_ends_behind_its_last_address() {
         let interval = |addr: &str, len: u8| {
-            interval(&json!({ "prefix": { "addr": addr, "len": len } }))
-                .unwrap()
-                .unwrap()
+            let found = interval(&json!({ "prefix": { "addr": addr, "len": len } }));
+            let Interval { first, behind } = found.unwrap().unwrap();
+            (first, behind)
         };
         assert_eq!(
             interval("10.89.255.0", 24),

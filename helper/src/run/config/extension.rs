@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::LockFile;
+use crate::net::NetworkPlan;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +26,8 @@ pub struct Extension {
     pub remove: Vec<PathBuf>,
     #[serde(default)]
     pub loopback: bool,
+    #[serde(default)]
+    pub network: NetworkPlan,
     #[serde(default)]
     pub ulimit_clamp: bool,
 }
