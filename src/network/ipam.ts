@@ -1,0 +1,126 @@
+/**
+ * Addresses of containers: a file each, made by exclusive creation, so that an address has one owner however many processes want it.
+ */
+import { link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { keelsonError } from '../errors.ts'
+import { converting, errnoOf, storageError } from '../store/errno.ts'
+import {
+  contains,
+  formatAddress,
+  formatPrefix,
+  nth,
+  parseAddress,
+  sizeOf,
+  type Address,
+} from './address.ts'
+import type { Subnet } from './network-options.ts'
+
+/**
+ * Claims an address of the subnet's range for a container.
+ *
+ * Not the lowest free one: those that were used last are tried last, because others may still remember whose they were.
+ *
+ * @param directory of the network's addresses
+ * @param wanted this one and no other
+ * @returns the address, and the file that holds it: removing that gives the address back
+ * @throws `KEELSON_ADDRESS_IN_USE` with the `container` that has it, `KEELSON_NO_ADDRESS`
+ */
+export async function claimAddress(
+  directory: string,
+  subnet: Subnet,
+  container: string,
+  wanted?: Address,
+): Promise<{ address: Address; file: string }> {
+  await converting('create', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }))
+  // Linked to its name whole, so that nobody reads a claim without its owner.
+  const temporary = join(directory, `.${randomBytes(8).toString('hex')}`)
+  await converting('write', temporary, () => writeFile(temporary, container, { mode: 0o600 }))
+  try {
+    if (wanted !== undefined) return await claimThat(directory, subnet, temporary, wanted)
+    return await claimAny(directory, subnet, temporary)
+  } finally {
+    await rm(temporary, { force: true })
+  }
+}
+
+/** The container that has an address. */
+export async function ownerOf(directory: string, address: Address): Promise<string | undefined> {
+  const path = join(directory, formatAddress(address))
+  return readFile(path, 'utf8').catch(() => undefined)
+}
+
+/** Every address that is claimed, with its container. */
+export async function claimedAddresses(
+  directory: string,
+): Promise<{ address: Address; container: string; file: string }[]> {
+  const names = await readdir(directory).catch(() => [])
+  const claims = await Promise.all(
+    names.map(async (name) => {
+      const address = parseAddress(name)
+      const file = join(directory, name)
+      const container = address && (await readFile(file, 'utf8').catch(() => undefined))
+      return address && container !== undefined ? [{ address, container, file }] : []
+    }),
+  )
+  return claims.flat()
+}
+
+async function claimThat(directory: string, subnet: Subnet, temporary: string, address: Address) {
+  const text = formatAddress(address)
+  if (!contains(subnet.prefix, address) || !usable(subnet, address)) {
+    throw keelsonError(
+      'KEELSON_INVALID_OPTION',
+      `The address ${text} is not one for containers of ${formatPrefix(subnet.prefix)}.`,
+      { option: 'ip', hint: 'It must lie within the subnet, and not be its gateway or broadcast.' },
+    )
+  }
+  const file = await take(directory, temporary, address)
+  if (file !== undefined) return { address, file }
+  throw keelsonError('KEELSON_ADDRESS_IN_USE', `The address ${text} is in use.`, {
+    address: text,
+    container: await ownerOf(directory, address),
+    hint: 'Remove or stop that container, or choose another address.',
+  })
+}
+
+async function claimAny(directory: string, subnet: Subnet, temporary: string) {
+  const { range } = subnet
+  const size = sizeOf(range)
+  const taken = await claimedAddresses(directory)
+  const offsets = taken
+    .filter(({ address }) => contains(range, address))
+    .map(({ address }) => address.value - range.value)
+  const last = offsets.reduce((highest, offset) => (offset > highest ? offset : highest), 0n)
+  for (let step = 1n; step <= size; step++) {
+    const address = nth(range, (last + step) % size)
+    if (!usable(subnet, address)) continue
+    const file = await take(directory, temporary, address)
+    if (file !== undefined) return { address, file }
+  }
+  throw keelsonError('KEELSON_NO_ADDRESS', `No address of ${formatPrefix(range)} is free.`, {
+    hint: 'Remove containers of that network, or make one with a larger subnet.',
+  })
+}
+
+/** Not the network's own address, nor the host's, nor the broadcast. */
+function usable({ prefix, gateway }: Subnet, { family, value }: Address): boolean {
+  const last = prefix.value + sizeOf(prefix) - 1n
+  return value !== prefix.value && value !== gateway.value && (family === 6 || value !== last)
+}
+
+async function take(
+  directory: string,
+  temporary: string,
+  address: Address,
+): Promise<string | undefined> {
+  const file = join(directory, formatAddress(address))
+  try {
+    await link(temporary, file)
+    return file
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return undefined
+    throw storageError(error, 'create', file)
+  }
+}

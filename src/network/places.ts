@@ -1,0 +1,45 @@
+import { join } from 'node:path'
+
+/** Where everything of networks lies: what lasts under the engine's root, what a reboot ends under its `runRoot`. */
+export class NetworkPlaces {
+  /** A record a network, by name. */
+  readonly records: string
+  /** Held by who adds or removes a network, so that no two choose one subnet. */
+  readonly lock: string
+  readonly #runs: string
+
+  constructor(root: string, runRoot: string) {
+    this.records = join(root, 'networks')
+    this.lock = join(root, 'networks.lock')
+    this.#runs = join(runRoot, 'networks')
+  }
+
+  record(name: string): string {
+    return join(this.records, `${name}.json`)
+  }
+
+  /** What a network has while this boot lasts. */
+  run(id: string): string {
+    return join(this.#runs, id)
+  }
+
+  /** Held by who makes or removes the bridge. */
+  bridgeLock(id: string): string {
+    return join(this.#runs, `${id}.lock`)
+  }
+
+  /** Is there when the bridge is. */
+  ready(id: string): string {
+    return join(this.run(id), 'ready')
+  }
+
+  /** A file an address, which holds the id of the container that has it. */
+  addresses(id: string): string {
+    return join(this.run(id), 'addresses')
+  }
+
+  /** A directory a name, with a file a container, which holds its addresses. */
+  names(id: string): string {
+    return join(this.run(id), 'names')
+  }
+}
