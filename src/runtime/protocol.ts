@@ -2,6 +2,8 @@
  * The typed form of `docs/helper-protocol.md`: what Node asks of the helper and what it hears back.
  */
 
+import type { NetworkOperations } from './network-protocol.ts'
+
 /** Both sides must speak exactly this version. */
 export const PROTOCOL_VERSION = 1
 
@@ -164,7 +166,7 @@ export interface LayerApplied {
 }
 
 /** Every operation: its arguments and its answer. */
-export interface Operations {
+export interface Operations extends NetworkOperations {
   hello: [
     {
       protocol: number

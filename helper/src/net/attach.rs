@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Firewall, FirewallCommand, LinkOperation, Links};
 use crate::error::{Failure, Result, Step};
 
-/// `NetworkPlan` of `src/network/protocol.ts`.
+/// `NetworkPlan` of `src/runtime/network-protocol.ts`.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub struct NetworkPlan {

@@ -32,7 +32,7 @@ const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFF_UP: u32 = 1;
 
-/// `LinkOperation` of `src/network/protocol.ts`.
+/// `LinkOperation` of `src/runtime/network-protocol.ts`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum LinkOperation {

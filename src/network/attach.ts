@@ -1,0 +1,142 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { randomInt } from 'node:crypto'
+import { join } from 'node:path'
+import { keelsonError } from '../errors.ts'
+import type { NetworkPlan } from '../runtime/network-protocol.ts'
+import { formatAddress, parseAddress, type Address } from './address.ts'
+import { linkName, macOf, planEndpoint } from './endpoint.ts'
+import { portElements } from './firewall.ts'
+import { claimAddress } from './ipam.ts'
+import type { Network } from './network.ts'
+import type { NetworkPlaces } from './places.ts'
+import { planPorts, type PublishedPort } from './ports.ts'
+
+/** A container's wish to be on a network. */
+export interface Attachment {
+  network: Network
+  /** More names for it there. */
+  aliases: string[]
+  ip?: string
+  ip6?: string
+  mac?: string
+  /** The way to everything else goes by the network with the highest. Default 0. */
+  priority?: number
+}
+
+/** What a container is on its networks: for its configuration, its inspection and its files. */
+export interface Attached {
+  plan: NetworkPlan
+  endpoints: {
+    network: string
+    name: string
+    addresses: string[]
+    mac: string
+    interface: string
+  }[]
+  /** With the numbers of those that were to be free ones. */
+  ports: PublishedPort[]
+}
+
+/** Where free ports are looked for: not where the kernel takes those of outgoing connections. */
+const FREE_PORTS = [20_000, 32_768] as const
+
+/**
+ * Brings a container's networks about and claims its addresses and names there. What it claimed is removed with the container by the
+ * plan's `remove`; on failure nothing stays claimed.
+ *
+ * @param names its name, id and host name
+ * @throws `KEELSON_ADDRESS_IN_USE`, `KEELSON_NO_ADDRESS`, `KEELSON_INVALID_OPTION`
+ */
+export async function attachContainer(
+  places: NetworkPlaces,
+  container: string,
+  names: readonly string[],
+  attachments: readonly Attachment[],
+  published: readonly PublishedPort[],
+): Promise<Attached> {
+  const remove: string[] = []
+  try {
+    const ordered = attachments.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0))
+    const joined = []
+    for (const [index, attachment] of ordered.entries()) {
+      joined.push(await join1(places, container, names, attachment, index, remove))
+    }
+    const ports = published.map((port) => (port.host === 0 ? { ...port, host: freePort() } : port))
+    // Forwarded to where it is reached by default.
+    const { reserve, elements } = planPorts(ports, joined[0]?.addresses ?? [])
+    return {
+      plan: {
+        host: joined.flatMap(({ links }) => links.host),
+        inside: joined.flatMap(({ links }) => links.inside),
+        firewall: { start: portElements('add', elements), end: portElements('delete', elements) },
+        ports: reserve,
+        remove,
+      },
+      endpoints: joined.map(({ endpoint }) => endpoint),
+      ports,
+    }
+  } catch (error) {
+    await Promise.all(remove.map((path) => rm(path, { force: true })))
+    throw error
+  }
+}
+
+async function join1(
+  places: NetworkPlaces,
+  container: string,
+  names: readonly string[],
+  attachment: Attachment,
+  index: number,
+  remove: string[],
+) {
+  const { network, aliases } = attachment
+  await network.ready()
+  const addresses: Address[] = []
+  for (const subnet of network.record.subnets) {
+    const wanted = wantedAddress(attachment, subnet.prefix.family)
+    const directory = places.addresses(network.id)
+    const { address, file } = await claimAddress(directory, subnet, container, wanted)
+    remove.push(file)
+    addresses.push(address)
+  }
+  const texts = addresses.map(formatAddress)
+  for (const name of new Set([...names, ...aliases].map((each) => each.toLowerCase()))) {
+    const directory = join(places.names(network.id), name)
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const file = join(directory, container)
+    remove.push(file)
+    await writeFile(file, texts.join('\n'), { mode: 0o600 })
+  }
+  const mac = attachment.mac ?? macOf(addresses[0] ?? { family: 4, value: 0n })
+  const links = planEndpoint({
+    network: network.record,
+    container,
+    addresses,
+    mac,
+    index,
+    defaultRoute: index === 0,
+  })
+  const endpoint = {
+    network: network.id,
+    name: network.name,
+    addresses: texts,
+    mac,
+    interface: linkName(network.id, container),
+  }
+  return { addresses, links, endpoint }
+}
+
+function wantedAddress({ ip, ip6 }: Attachment, family: 4 | 6): Address | undefined {
+  const text = family === 4 ? ip : ip6
+  if (text === undefined) return undefined
+  const address = parseAddress(text)
+  if (address?.family === family) return address
+  throw keelsonError('KEELSON_INVALID_OPTION', `The address ${text} is not one of IPv${family}.`, {
+    option: family === 4 ? 'ip' : 'ip6',
+  })
+}
+
+/** Whether it is free the start finds out, by reserving it; then another is tried. */
+function freePort(): number {
+  return randomInt(...FREE_PORTS)
+}

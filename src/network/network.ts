@@ -1,0 +1,170 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { keelsonError } from '../errors.ts'
+import type { Helper } from '../runtime/protocol.ts'
+import { acquireLock } from '../store/lock.ts'
+import { formatAddress, formatPrefix, type Address } from './address.ts'
+import { planBridge, planBridgeRules } from './bridge.ts'
+import { baseTable } from './firewall.ts'
+import { claimedAddresses } from './ipam.ts'
+import type { NetworkPlaces } from './places.ts'
+import { bridgeName, type NetworkRecord } from './record.ts'
+
+/** What networks need of their engine. */
+export interface NetworkContext {
+  helper: Helper
+  places: NetworkPlaces
+  warn(code: string, message: string): void
+}
+
+/** What {@link Network.inspect} tells. */
+export interface NetworkInspect {
+  id: string
+  name: string
+  driver: 'bridge' | 'macvlan'
+  createdAt: string
+  internal: boolean
+  interContainer: boolean
+  labels: Record<string, string>
+  subnets: { subnet: string; gateway: string; range: string }[]
+  /** The host's interface; that of macvlan is the parent. */
+  interface: string
+  /** Containers that have an address now, by id. */
+  containers: Record<string, { addresses: string[] }>
+}
+
+/**
+ * A network: containers on it reach each other by name, and the rest of the world through the host.
+ *
+ * @example
+ * ```ts
+ * import { Engine } from 'keelson'
+ *
+ * await using engine = await Engine.open()
+ * const network = await engine.networks.create({ name: 'backend', internal: true })
+ * console.log((await network.inspect()).subnets)
+ * await network.remove()
+ * ```
+ */
+export class Network {
+  readonly #context: NetworkContext
+  /** @internal */
+  readonly record: NetworkRecord
+
+  /** @internal use `engine.networks` */
+  constructor(context: NetworkContext, record: NetworkRecord) {
+    this.#context = context
+    this.record = record
+  }
+
+  /** 64 hexadecimal digits. */
+  get id(): string {
+    return this.record.id
+  }
+
+  get name(): string {
+    return this.record.name
+  }
+
+  get labels(): Readonly<Record<string, string>> {
+    return this.record.labels
+  }
+
+  async inspect(): Promise<NetworkInspect> {
+    const { record } = this
+    const claims = await claimedAddresses(this.#context.places.addresses(record.id))
+    const containers: Record<string, { addresses: string[] }> = {}
+    for (const { address, container } of claims) {
+      const addresses = (containers[container] ??= { addresses: [] }).addresses
+      addresses.push(formatAddress(address))
+    }
+    return {
+      id: record.id,
+      name: record.name,
+      driver: record.driver,
+      createdAt: record.createdAt,
+      internal: record.internal,
+      interContainer: record.interContainer,
+      labels: record.labels,
+      subnets: record.subnets.map(({ prefix, gateway, range }) => {
+        return {
+          subnet: formatPrefix(prefix),
+          gateway: formatAddress(gateway),
+          range: formatPrefix(range),
+        }
+      }),
+      interface: record.driver === 'macvlan' ? (record.parent ?? '') : bridgeName(record.id),
+      containers,
+    }
+  }
+
+  /**
+   * Removes it. Of one that is not there any more, nothing is to be done.
+   *
+   * @throws `KEELSON_NETWORK_IN_USE` with the `containers` that have an address in it
+   */
+  async remove(): Promise<void> {
+    const { helper, places } = this.#context
+    const { id, name } = this.record
+    await using _ = await this.#lock()
+    const claims = await claimedAddresses(places.addresses(id))
+    if (claims.length > 0) {
+      const containers = [...new Set(claims.map(({ container }) => container))]
+      throw keelsonError('KEELSON_NETWORK_IN_USE', `The network ${name} has containers on it.`, {
+        network: name,
+        containers,
+        hint: 'Stop or disconnect them first.',
+      })
+    }
+    if (this.record.driver === 'bridge') {
+      await helper.request('network.apply', {
+        links: [{ do: 'delete', name: bridgeName(id) }],
+        firewall: planBridgeRules(this.record, 'delete'),
+      })
+    }
+    await rm(places.record(name), { force: true })
+    await rm(places.run(id), { recursive: true, force: true })
+  }
+
+  /** Makes the bridge where this boot has not got it yet. @internal */
+  async ready(): Promise<void> {
+    const { helper, places } = this.#context
+    const { id } = this.record
+    await using _ = await this.#lock()
+    await mkdir(places.addresses(id), { recursive: true, mode: 0o700 })
+    try {
+      await writeFile(places.ready(id), '', { flag: 'wx' })
+    } catch (error) {
+      if ((error as { code?: string }).code === 'EEXIST') return
+      throw error
+    }
+    try {
+      if (this.record.driver === 'bridge') {
+        await ensureTable(helper)
+        const firewall = planBridgeRules(this.record, 'add')
+        await helper.request('network.apply', { links: planBridge(this.record), firewall })
+      }
+    } catch (error) {
+      await rm(places.ready(id), { force: true })
+      throw error
+    }
+  }
+
+  /** The host's addresses in it. @internal */
+  get gateways(): Address[] {
+    return this.record.subnets.map(({ gateway }) => gateway)
+  }
+
+  async #lock() {
+    const { helper, places } = this.#context
+    return await acquireLock(helper, places.bridgeLock(this.record.id), 'exclusive')
+  }
+}
+
+/** Whoever is first makes it; that it is there already is what all others are told. */
+async function ensureTable(helper: Helper): Promise<void> {
+  try {
+    await helper.request('network.apply', { links: [], firewall: baseTable() })
+  } catch (error) {
+    if ((error as { failure?: { errno?: string } }).failure?.errno !== 'EEXIST') throw error
+  }
+}

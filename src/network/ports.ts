@@ -1,0 +1,148 @@
+/** Published ports: what a person writes -> one form -> what the helper reserves and the firewall forwards. Pure. */
+import { isIP } from 'node:net'
+import { keelsonError, type KeelsonError } from '../errors.ts'
+import { formatAddress, parseAddress, type Address } from './address.ts'
+import type { PortElement } from './firewall.ts'
+import type { NetworkPlan } from '../runtime/network-protocol.ts'
+
+export type PortProtocol = 'tcp' | 'udp' | 'sctp'
+
+/** A port of the container, or a range of them, published on the host. */
+export interface PortSpec {
+  container: number | [from: number, to: number]
+  /** As many as `container` has. Default: free ones. */
+  host?: number | [from: number, to: number]
+  /** Default: every address of the host. */
+  hostIp?: string
+  /** Default `tcp`. */
+  protocol?: PortProtocol
+}
+
+/** One published port. */
+export interface PublishedPort {
+  container: number
+  /** 0: a free one. */
+  host: number
+  hostIp: string | undefined
+  protocol: PortProtocol
+}
+
+const PROTOCOLS = ['tcp', 'udp', 'sctp']
+
+/**
+ * @param spec an object, a port, or Docker's short string: `[[ip:]host:]container[/protocol]`, with ranges
+ * @throws `KEELSON_INVALID_OPTION`
+ */
+export function normalizePort(spec: PortSpec | string | number): PublishedPort[] {
+  const { container, host, hostIp, protocol = 'tcp' } = readSpec(spec)
+  if (!PROTOCOLS.includes(protocol)) {
+    throw invalid(`has no protocol ${String(protocol)}`, `Use ${PROTOCOLS.join(', ')}.`)
+  }
+  if (hostIp !== undefined && isIP(hostIp) === 0) throw invalid(`${hostIp} is no address`)
+  const inside = range(container, 1)
+  const outside = host === undefined ? inside.map(() => 0) : range(host, 0)
+  if (outside.length !== inside.length) {
+    throw invalid(
+      `publishes ${inside.length} ports on ${outside.length}`,
+      'Give ranges of the same length.',
+    )
+  }
+  return inside.map((port, n) => {
+    return { container: port, host: outside[n] ?? 0, hostIp, protocol }
+  })
+}
+
+/** @throws `KEELSON_INVALID_OPTION` when two want the same port of the host */
+export function normalizePorts(specs: readonly (PortSpec | string | number)[]): PublishedPort[] {
+  const ports = specs.flatMap(normalizePort)
+  const seen = new Set<string>()
+  for (const { host, hostIp, protocol } of ports) {
+    const key = `${hostIp ?? '*'} ${host} ${protocol}`
+    if (host !== 0 && seen.has(key)) throw invalid(`publishes twice on ${host}/${protocol}`)
+    seen.add(key)
+  }
+  return ports
+}
+
+/** Sockets to hold and elements to add, for a container with these addresses. Every port has its number by now. */
+export function planPorts(
+  ports: readonly PublishedPort[],
+  addresses: readonly Address[],
+): { reserve: NetworkPlan['ports']; elements: PortElement[] } {
+  const planned = ports.flatMap((port) =>
+    addresses
+      .filter(({ family }) => port.hostIp === undefined || isIP(port.hostIp) === family)
+      .map((address) => planPort(port, address)),
+  )
+  return {
+    reserve: planned.map(({ reserve }) => reserve),
+    elements: planned.map(({ element }) => element),
+  }
+}
+
+function planPort({ container, host, hostIp, protocol }: PublishedPort, address: Address) {
+  const { family } = address
+  const everywhere = hostIp === undefined || hostIp === '0.0.0.0' || hostIp === '::'
+  const any = family === 4 ? '0.0.0.0' : '::'
+  const element: PortElement = {
+    protocol,
+    family,
+    ...(!everywhere && { host: canonical(hostIp) }),
+    hostPort: host,
+    address: formatAddress(address),
+    port: container,
+  }
+  return { reserve: { protocol, address: everywhere ? any : hostIp, port: host }, element }
+}
+
+function canonical(text: string): string {
+  const parsed = parseAddress(text)
+  return parsed ? formatAddress(parsed) : text
+}
+
+function readSpec(spec: PortSpec | string | number): PortSpec {
+  if (typeof spec === 'number') return { container: spec }
+  if (typeof spec !== 'string') return spec
+  const match = /^(?:(?:(\[[^\]]*\]|[^:]*):)?(\d*(?:-\d+)?):)?(\d+(?:-\d+)?)(?:\/(\w+))?$/.exec(
+    spec,
+  )
+  if (match === null) {
+    throw invalid(
+      `has a port that cannot be read: ${JSON.stringify(spec)}`,
+      'Write it as "8080:80", "127.0.0.1:8080:80/tcp" or "80".',
+    )
+  }
+  const [, ip, host, container = '', protocol] = match
+  return {
+    container: readRange(container),
+    ...(host && { host: readRange(host) }),
+    ...(ip && { hostIp: ip.replace(/^\[|\]$/g, '') }),
+    ...(protocol && { protocol: protocol as PortProtocol }),
+  }
+}
+
+function readRange(text: string): number | [number, number] {
+  const [from = '', to] = text.split('-')
+  return to === undefined ? Number(from) : [Number(from), Number(to)]
+}
+
+function range(given: number | [from: number, to: number], least: number): number[] {
+  const [from, to] = typeof given === 'number' ? [given, given] : given
+  for (const port of [from, to]) {
+    if (!Number.isInteger(port) || port < least || port > 65535) {
+      throw invalid(
+        `has no port ${String(port)}`,
+        `Ports are whole numbers from ${least} to 65535.`,
+      )
+    }
+  }
+  if (to < from) throw invalid(`has a range that ends before it begins: ${from}-${to}`)
+  return Array.from({ length: to - from + 1 }, (_, n) => from + n)
+}
+
+function invalid(complaint: string, hint?: string): KeelsonError {
+  return keelsonError('KEELSON_INVALID_OPTION', `The option ports ${complaint}.`, {
+    option: 'ports',
+    hint,
+  })
+}
