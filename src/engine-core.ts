@@ -20,6 +20,9 @@ import { EventHub } from './event-hub.ts'
 import { readEvents, type EngineEvent, type EngineEvents, type EventsOptions } from './events.ts'
 import { Images } from './image/images.ts'
 import { Image } from './image/image.ts'
+import { sweepClaims } from './network/claims.ts'
+import { NetworkPlaces } from './network/places.ts'
+import { Networks } from './network/networks.ts'
 import { RegistryClient } from './registry/client.ts'
 import { openCgroupBase } from './runtime/cgroup-base.ts'
 import { diagnose, type Diagnosis } from './runtime/doctor.ts'
@@ -37,6 +40,7 @@ import { VERSION } from './util/version.ts'
 interface Parts {
   images: Images
   containers: Containers
+  networks: Networks
   context: RunContext
   probe: ProbeResult
   host: HostFacts
@@ -101,6 +105,8 @@ export class EngineCore {
         closing: close.signal,
         onLost: (error) => resolved.onWarning({ code: 'events-lost', message: String(error) }),
       })
+      const networkPlaces = new NetworkPlaces(root, runRoot)
+      const networks = new Networks({ helper: launcher, places: networkPlaces })
       const context: RunContext = {
         launcher,
         snapshotter,
@@ -115,6 +121,7 @@ export class EngineCore {
         emit: (type, event) => events.emit(type, event),
         removing: new Set(),
         running: new Map(),
+        networking: { networks, places: networkPlaces },
       }
       const images = new Images({
         store,
@@ -137,10 +144,12 @@ export class EngineCore {
         lease: () => store.lease(),
       }
       const containers = new Containers(containersContext)
+      await sweepClaims(networkPlaces)
       await containers.startAgain(await repairContainers(containersContext))
       return new EngineCore({
         images,
         containers,
+        networks,
         context,
         probe,
         host,
@@ -164,6 +173,10 @@ export class EngineCore {
 
   get containers(): Containers {
     return this.#parts.containers
+  }
+
+  get networks(): Networks {
+    return this.#parts.networks
   }
 
   run(

@@ -7,6 +7,7 @@ import type { EngineOptions } from './engine-options.ts'
 import type { EngineEvent, EngineEvents, EventsOptions } from './events.ts'
 import type { Image } from './image/image.ts'
 import type { Images } from './image/images.ts'
+import type { Networks } from './network/networks.ts'
 import type { Diagnosis } from './runtime/doctor.ts'
 
 /**
@@ -48,6 +49,11 @@ export class Engine implements AsyncDisposable {
   /** The containers of this engine's root. */
   get containers(): Containers {
     return this.#core.containers
+  }
+
+  /** The networks of this engine's root. */
+  get networks(): Networks {
+    return this.#core.networks
   }
 
   /**

@@ -18,23 +18,26 @@ export async function writeBundle(
   bundle: string,
   id: string,
   options: NormalizedContainer,
+  addresses: readonly string[],
 ): Promise<void> {
   await prepareMountSources(options.mounts)
   await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 })
   // Every user of the container reads these, and their owner in it is root.
   await Promise.all(
-    bundleFiles(id, options).map(({ name, text }) =>
+    bundleFiles(id, options, addresses).map(({ name, text }) =>
       writeFile(join(bundle, name), text, { mode: 0o644 }),
     ),
   )
 }
 
 /** The files that are mounted over those in `/etc`. */
-export function bundleFiles(id: string, options: NormalizedContainer): BundleFile[] {
-  const files = etcFiles(hostnameOf(id, options, hostname()), options, {
-    hosts: textOf('/etc/hosts'),
-    resolvConf: textOf('/etc/resolv.conf'),
-  })
+export function bundleFiles(
+  id: string,
+  options: NormalizedContainer,
+  addresses: readonly string[],
+): BundleFile[] {
+  const host = { hosts: textOf('/etc/hosts'), resolvConf: textOf('/etc/resolv.conf') }
+  const files = etcFiles(hostnameOf(id, options, hostname()), options, host, addresses)
   return [
     { name: 'hosts', text: files.hosts },
     { name: 'hostname', text: files.hostname },

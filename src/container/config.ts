@@ -146,7 +146,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       bundle,
       files: input.files ?? [],
       remove: input.rootfs.remove,
-      loopback: options.network === 'none',
+      loopback: options.network !== 'host',
       ulimitClamp: true,
     },
   }

@@ -7,6 +7,7 @@ import type { Launcher } from '../runtime/launcher.ts'
 import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContainerEvents } from './events.ts'
+import type { NetworkingContext } from './networking.ts'
 import type { UserDatabases } from './user-lookup.ts'
 
 /** What a run needs of its engine. */
@@ -18,6 +19,7 @@ export interface RunContext {
   probe: ProbeResult
   user: UserNamespacePlan | undefined
   cgroups: CgroupBase
+  networking: NetworkingContext
   /** Directory of this engine's containers, on tmpfs. */
   directory: string
   warn(code: string, message: string): void

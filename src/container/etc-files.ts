@@ -13,16 +13,18 @@ export interface EtcFiles {
  * The files of a container called `name`. One that shares the host's network sees the host's names, with its own added.
  *
  * @param host the host's own files
+ * @param addresses its own, on its networks
  */
 export function etcFiles(
   name: string,
   options: Pick<NormalizedContainer, 'network' | 'extraHosts' | 'dns' | 'dnsSearch' | 'dnsOptions'>,
   host: Pick<EtcFiles, 'hosts' | 'resolvConf'>,
+  addresses: readonly string[] = [],
 ): EtcFiles {
   const shared = options.network === 'host'
   const { extraHosts, dns: servers, dnsSearch: search, dnsOptions } = options
   return {
-    hosts: shared ? withHosts(host.hosts, extraHosts) : hostsFile(name, extraHosts),
+    hosts: shared ? withHosts(host.hosts, extraHosts) : hostsFile(name, extraHosts, addresses),
     hostname: `${name}\n`,
     resolvConf: resolverFile(host.resolvConf, { servers, search, options: dnsOptions }, shared),
   }
@@ -30,7 +32,7 @@ export function etcFiles(
 
 type ExtraHosts = readonly { name: string; address: string }[]
 
-function hostsFile(hostname: string, extra: ExtraHosts): string {
+function hostsFile(hostname: string, extra: ExtraHosts, addresses: readonly string[]): string {
   const own = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
@@ -38,8 +40,8 @@ function hostsFile(hostname: string, extra: ExtraHosts): string {
     'ff00::0\tip6-mcastprefix',
     'ff02::1\tip6-allnodes',
     'ff02::2\tip6-allrouters',
-    // A program that looks its own name up must not wait for name servers.
-    `127.0.1.1\t${hostname}`,
+    // A program that looks its own name up must not wait for name servers; others are told an address that is theirs, too.
+    ...(addresses.length > 0 ? addresses : ['127.0.1.1']).map((each) => `${each}\t${hostname}`),
     '',
   ]
   return withHosts(own.join('\n'), extra)

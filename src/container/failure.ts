@@ -59,6 +59,8 @@ export function startFailure(error: unknown, context: StartContext): unknown {
         `This process cannot give a container ${failure.detail ?? 'that capability'}.`,
         { ...init, hint: 'It can only give what it has itself.' },
       )
+    case 'port-in-use':
+      return portInUse(failure.detail ?? '', init)
     case 'out-of-memory':
       return keelsonError(
         'KEELSON_OUT_OF_MEMORY',
@@ -95,6 +97,22 @@ export function startWarning(text: string): [code: string, message: string] {
     'ulimit-clamped',
     `The ulimit ${name.toLowerCase()} is ${given} instead of ${asked}: this process may not raise it further.`,
   ]
+}
+
+/** @param detail `tcp 0.0.0.0:80` */
+function portInUse(detail: string, init: object): KeelsonError {
+  const [, protocol = '', address = '', port = ''] = /^(\w+) \[?(.*?)\]?:(\d+)$/.exec(detail) ?? []
+  return keelsonError(
+    'KEELSON_PORT_IN_USE',
+    `The port ${port}/${protocol} of the host is in use.`,
+    {
+      ...init,
+      protocol,
+      address,
+      port: Number(port),
+      hint: 'Publish another, or none, to have a free one chosen; `ss -lntup` shows who has it.',
+    },
+  )
 }
 
 function byErrno(failure: HelperFailure, init: object): KeelsonError {

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { parseDuration } from '../util/duration.ts'
 import { nearest } from '../util/nearest.ts'
 import { show } from '../util/printable.ts'
+import type { PublishedPort } from '../network/ports.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
 import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './normalize/io.ts'
 import {
@@ -14,6 +15,7 @@ import {
   swapSize,
   ulimit,
 } from './normalize/limits.ts'
+import { networking, type NormalizedAttachment } from './normalize/networks.ts'
 import { addresses, hostLines, hostName } from './normalize/names.ts'
 import { device, entrypointWords, environmentRecord, workdirPath } from './normalize/process.ts'
 import { sysctlRecord } from './normalize/sysctls.ts'
@@ -44,7 +46,8 @@ export interface NormalizedContainer {
   labels: Record<string, string>
   annotations: Record<string, string> | undefined
   mounts: NormalizedMount[]
-  network: 'none' | 'host'
+  network: 'none' | 'host' | NormalizedAttachment[]
+  ports: PublishedPort[]
   memory: number | undefined
   memorySwap: number | undefined
   memoryReservation: number | undefined
@@ -94,7 +97,7 @@ const DEFAULT_SHM = 64 * MIB
 const DEFAULT_MAX_OUTPUT = 16 * MIB
 /** Names of {@link ContainerOptions}. */
 export const CONTAINER_OPTIONS: readonly string[] =
-  'entrypoint env user workdir hostname domainname labels annotations mounts networks memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
+  'entrypoint env user workdir hostname domainname labels annotations mounts networks ports memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
     ' ',
   )
 const RUN_OPTIONS = [
@@ -128,7 +131,7 @@ export function normalizeContainer(
   command: string | readonly string[] | undefined,
   options: ContainerOptions,
 ): NormalizedContainer {
-  const network = oneOf('networks', options.networks, ['none', 'host'])
+  const { network, ports } = networking(options)
   const ipc = oneOf('ipc', options.ipc, ['private', 'host'])
   const memory = memorySize(options)
   const uts = oneOf('uts', options.uts, ['private', 'host'])
@@ -149,6 +152,7 @@ export function normalizeContainer(
     annotations: textRecord('annotations', options.annotations),
     mounts: mountList(options.mounts),
     network,
+    ports,
     memory,
     memorySwap: swapSize(options.memorySwap, memory),
     memoryReservation: limitSize('memoryReservation', options.memoryReservation),

@@ -3,6 +3,7 @@
  * `keelson` extension of `docs/helper-protocol.md`.
  */
 import type { ContainerCgroups } from '../runtime/cgroup.ts'
+import type { NetworkPlan } from '../runtime/network-protocol.ts'
 import type { RootfsMount } from '../runtime/protocol.ts'
 import type { LinuxCapabilities } from '../security/capabilities.ts'
 import type { DeviceRule, LinuxDevice } from '../security/devices.ts'
@@ -94,5 +95,6 @@ export interface KeelsonExtension {
   files: BundleFile[]
   remove: string[]
   loopback: boolean
+  network?: NetworkPlan
   ulimitClamp: boolean
 }

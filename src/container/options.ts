@@ -1,3 +1,5 @@
+import type { Network } from '../network/network.ts'
+import type { PortSpec } from '../network/ports.ts'
 import type { Readable } from 'node:stream'
 import type { Duration } from '../util/duration.ts'
 import type { Size } from '../util/size.ts'
@@ -27,6 +29,21 @@ export interface BlockIo {
   writeIops?: Record<string, number>
 }
 
+/** A container's place on a network. */
+export interface NetworkAttachment {
+  /** Name or id of the network, or the network itself. */
+  network: string | Network
+  /** More names by which others on the network find it. */
+  aliases?: string[]
+  /** Its address there. Default: a free one. */
+  ip?: string
+  ip6?: string
+  /** Hardware address. Default: one made of the address. */
+  mac?: string
+  /** The way to everything else goes by the network with the highest. Default 0. */
+  priority?: number
+}
+
 /** What a container is to be like. Everything has Docker's default. */
 export interface ContainerOptions {
   /** Replaces the image's entrypoint, and its command. A string is one word; `''` or `[]`: none. */
@@ -45,8 +62,13 @@ export interface ContainerOptions {
   annotations?: Record<string, string>
   /** Objects, or Docker's short strings: `'/host:/target:ro'`. */
   mounts?: (Mount | string)[]
-  /** `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`. */
-  networks?: 'none' | 'host'
+  /**
+   * `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`.
+   * Or the networks of {@link Engine.networks} it is on, by name or id; the way out is by the one with the highest priority.
+   */
+  networks?: 'none' | 'host' | string | (string | NetworkAttachment)[]
+  /** Published on the host: `'8080:80'`, `80` (a free port of the host's). Without `networks`, on the network `default`. */
+  ports?: (PortSpec | string | number)[]
   /** At least 6 MiB; 0 is no limit, as for every limit here. */
   memory?: Size
   /** Memory and swap together; -1 is unlimited. Default: twice `memory`. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../errors.ts'
@@ -6,10 +7,11 @@ import type { Digest } from '../oci/digest.ts'
 import type { HelperEvent } from '../runtime/protocol.ts'
 import { startTimer } from '../util/timer.ts'
 import { bundleFiles } from './bundle.ts'
-import { computeConfig } from './config.ts'
+import { computeConfig, hostnameOf } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { prepareMountSources } from './mount-sources.ts'
+import { addressesOf, attachNetworks, lostPort } from './networking.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
@@ -100,8 +102,7 @@ async function carryOut(
   const runnable = await image
   context.running.set(run.id, runnable.descriptor)
   if (options.signal?.aborted) throw aborted(options.signal)
-  const config = await prepare(run, context, runnable)
-  const { exit, ending } = await execute(run, context, config, runnable.digest)
+  const { config, exit, ending } = await start(run, context, runnable)
   const result = runResult(exit, {
     timedOut: ending === 'timeout',
     stdout: run.stdout.text(options),
@@ -120,6 +121,18 @@ async function carryOut(
   return result
 }
 
+/** Again with other ports where one that was to be free was not. */
+async function start(run: Run, context: RunContext, image: RunnableImage) {
+  for (let attempt = 1; ; attempt++) {
+    const config = await prepare(run, context, image)
+    try {
+      return { config, ...(await execute(run, context, config, image.digest)) }
+    } catch (error) {
+      if (!lostPort(error, run.options.ports, attempt)) throw error
+    }
+  }
+}
+
 async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
   const { id, options } = run
   const config = computeConfig({
@@ -132,12 +145,15 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
       terminal: false,
       everyController: false,
     })),
-    // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
-    files: bundleFiles(id, options),
   })
   // Whatever is wrong with the options has shown by now; from here on something is made.
   await prepareMountSources(options.mounts)
   Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain))
+  const container = { id, hostname: hostnameOf(id, options, hostname()), owner: context.directory }
+  const attached = await attachNetworks(context.networking, container, options)
+  if (attached !== undefined) config.keelson.network = attached.plan
+  // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
+  config.keelson.files = bundleFiles(id, options, addressesOf(attached))
   return config
 }
 

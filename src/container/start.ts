@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { keelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/connection.ts'
@@ -6,11 +7,12 @@ import type { MonitorClient } from '../runtime/monitor.ts'
 import { storageError } from '../store/errno.ts'
 import { abortedError } from '../util/abort.ts'
 import { writeBundle } from './bundle.ts'
-import { computeConfig } from './config.ts'
+import { computeConfig, hostnameOf } from './config.ts'
 import type { ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
 import { startFailure } from './failure.ts'
 import { attachSink } from './logs/sink.ts'
+import { addressesOf, attachNetworks } from './networking.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { CGROUPS } from './places.ts'
 import { planMonitor } from './plan.ts'
@@ -36,26 +38,15 @@ export async function startContainer(
   } catch (error) {
     throw storageError(error, 'create', record.run)
   }
-  const [client] = await Promise.all([
-    core.launch(),
-    writeBundle(record.run, record.id, record.options),
-  ])
+  const client = await core.launch()
   // From here no other process can begin to remove it; one that did before has moved the record.
   await core.mustAllow('start')
   if (record.options.logs.driver === 'sink') await openSink(core, client)
-  const { places } = context
-  const plan = planMonitor({
-    record,
-    config,
-    statePath: places.state(record.id),
-    logPath: places.log(record.id),
-    journal: places.journal,
-    directory: places.directory(record.id),
-  })
   const abort = () => void client.request('kill', { stop: true }).catch(() => {})
   signal?.addEventListener('abort', abort, { once: true })
   try {
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    const plan = await planStart(core, config)
     const { warnings } = await client.request('start', plan)
     for (const warning of warnings) context.run.warn('container-start', warning)
   } catch (error) {
@@ -82,6 +73,24 @@ async function openSink(core: ContainerCore, client: MonitorClient): Promise<voi
     onError: (error) => context.run.warn('log-sink', `The log of ${record.name}: ${String(error)}`),
   })
   core.sunk = done
+}
+
+/** What its monitor is to do: with the addresses and ports of this start, and the files that tell of them. */
+async function planStart({ context, record }: ContainerCore, config: OciConfig) {
+  const { places, run } = context
+  const { id, name, options } = record
+  const container = { id, name, hostname: hostnameOf(id, options, hostname()), owner: record.run }
+  const attached = await attachNetworks(run.networking, container, options)
+  await writeBundle(record.run, id, options, addressesOf(attached))
+  const keelson = { ...config.keelson, ...(attached && { network: attached.plan }) }
+  return planMonitor({
+    record,
+    config: { ...config, keelson },
+    statePath: places.state(id),
+    logPath: places.log(id),
+    journal: places.journal,
+    directory: places.directory(id),
+  })
 }
 
 /** The configuration of a container on this host, by this engine, now. */

@@ -44,12 +44,13 @@ const FREE_PORTS = [20_000, 32_768] as const
  * Brings a container's networks about and claims its addresses and names there. What it claimed is removed with the container by the
  * plan's `remove`; on failure nothing stays claimed.
  *
+ * @param container `owner`: a directory; when neither it nor the container's own is there any more, the claims are nobody's
  * @param names its name, id and host name
  * @throws `KEELSON_ADDRESS_IN_USE`, `KEELSON_NO_ADDRESS`, `KEELSON_INVALID_OPTION`
  */
 export async function attachContainer(
   places: NetworkPlaces,
-  container: string,
+  container: { id: string; owner: string },
   names: readonly string[],
   attachments: readonly Attachment[],
   published: readonly PublishedPort[],
@@ -59,7 +60,7 @@ export async function attachContainer(
     const ordered = attachments.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0))
     const joined = []
     for (const [index, attachment] of ordered.entries()) {
-      joined.push(await join1(places, container, names, attachment, index, remove))
+      joined.push(await joinNetwork(places, container, names, attachment, index, remove))
     }
     const ports = published.map((port) => (port.host === 0 ? { ...port, host: freePort() } : port))
     // Forwarded to where it is reached by default.
@@ -81,9 +82,9 @@ export async function attachContainer(
   }
 }
 
-async function join1(
+async function joinNetwork(
   places: NetworkPlaces,
-  container: string,
+  container: { id: string; owner: string },
   names: readonly string[],
   attachment: Attachment,
   index: number,
@@ -103,14 +104,14 @@ async function join1(
   for (const name of new Set([...names, ...aliases].map((each) => each.toLowerCase()))) {
     const directory = join(places.names(network.id), name)
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    const file = join(directory, container)
+    const file = join(directory, container.id)
     remove.push(file)
     await writeFile(file, texts.join('\n'), { mode: 0o600 })
   }
   const mac = attachment.mac ?? macOf(addresses[0] ?? { family: 4, value: 0n })
   const links = planEndpoint({
     network: network.record,
-    container,
+    container: container.id,
     addresses,
     mac,
     index,
@@ -121,7 +122,7 @@ async function join1(
     name: network.name,
     addresses: texts,
     mac,
-    interface: linkName(network.id, container),
+    interface: linkName(network.id, container.id),
   }
   return { addresses, links, endpoint }
 }

@@ -30,13 +30,15 @@ import type { Subnet } from './network-options.ts'
 export async function claimAddress(
   directory: string,
   subnet: Subnet,
-  container: string,
+  container: { id: string; owner: string },
   wanted?: Address,
 ): Promise<{ address: Address; file: string }> {
   await converting('create', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }))
   // Linked to its name whole, so that nobody reads a claim without its owner.
   const temporary = join(directory, `.${randomBytes(8).toString('hex')}`)
-  await converting('write', temporary, () => writeFile(temporary, container, { mode: 0o600 }))
+  await converting('write', temporary, () =>
+    writeFile(temporary, `${container.id}\n${container.owner}\n`, { mode: 0o600 }),
+  )
   try {
     if (wanted !== undefined) return await claimThat(directory, subnet, temporary, wanted)
     return await claimAny(directory, subnet, temporary)
@@ -47,24 +49,35 @@ export async function claimAddress(
 
 /** The container that has an address. */
 export async function ownerOf(directory: string, address: Address): Promise<string | undefined> {
-  const path = join(directory, formatAddress(address))
-  return readFile(path, 'utf8').catch(() => undefined)
+  return (await readClaim(join(directory, formatAddress(address))))?.container
+}
+
+/** An address that is a container's. */
+export interface AddressClaim {
+  address: Address
+  container: string
+  owner: string
+  file: string
 }
 
 /** Every address that is claimed, with its container. */
-export async function claimedAddresses(
-  directory: string,
-): Promise<{ address: Address; container: string; file: string }[]> {
+export async function claimedAddresses(directory: string): Promise<AddressClaim[]> {
   const names = await readdir(directory).catch(() => [])
   const claims = await Promise.all(
     names.map(async (name) => {
       const address = parseAddress(name)
       const file = join(directory, name)
-      const container = address && (await readFile(file, 'utf8').catch(() => undefined))
-      return address && container !== undefined ? [{ address, container, file }] : []
+      const claim = address && (await readClaim(file))
+      return address && claim ? [{ address, ...claim, file }] : []
     }),
   )
   return claims.flat()
+}
+
+async function readClaim(path: string): Promise<{ container: string; owner: string } | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  const [container, owner] = text?.split('\n') ?? []
+  return container && owner ? { container, owner } : undefined
 }
 
 async function claimThat(directory: string, subnet: Subnet, temporary: string, address: Address) {

@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { acquireLock } from '../store/lock.ts'
-import { formatAddress, formatPrefix, type Address } from './address.ts'
+import { formatAddress, formatPrefix } from './address.ts'
 import { planBridge, planBridgeRules } from './bridge.ts'
 import { baseTable } from './firewall.ts'
 import { claimedAddresses } from './ipam.ts'
@@ -13,7 +13,6 @@ import { bridgeName, type NetworkRecord } from './record.ts'
 export interface NetworkContext {
   helper: Helper
   places: NetworkPlaces
-  warn(code: string, message: string): void
 }
 
 /** What {@link Network.inspect} tells. */
@@ -147,11 +146,6 @@ export class Network {
       await rm(places.ready(id), { force: true })
       throw error
     }
-  }
-
-  /** The host's addresses in it. @internal */
-  get gateways(): Address[] {
-    return this.record.subnets.map(({ gateway }) => gateway)
   }
 
   async #lock() {

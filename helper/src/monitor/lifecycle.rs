@@ -520,6 +520,7 @@ impl Monitor<'_> {
         self.fail_waiters(Awaited::Start, "cancelled");
         self.flush();
         let mut errors = self.remains.dismantle();
+        errors.extend(self.remains.release());
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.remove.at_exit) {
             errors.extend(self.remains.remove_trees(&plan.remove.trees));
             if let Some(journal) = &plan.journal {
@@ -547,6 +548,7 @@ impl Monitor<'_> {
             self.remains = life.container.abandon();
         }
         self.remains.dismantle();
+        self.remains.release();
         if let Some(plan) = &self.plan {
             self.remains.remove_trees(&plan.remove.trees);
             if let Some(journal) = &plan.journal {

@@ -52,6 +52,8 @@ pub struct Remains {
 pub struct Removal {
     cgroups: Vec<PathBuf>,
     firewall: Vec<FirewallCommand>,
+    /// Of addresses and names.
+    claims: Vec<PathBuf>,
     trees: Vec<PathBuf>,
 }
 
@@ -65,10 +67,10 @@ impl Container {
             removal: Removal {
                 cgroups: plan.cgroups.directories(),
                 firewall: Vec::new(),
+                claims: plan.extension.network.remove.clone(),
                 trees: [&plan.extension.bundle]
                     .into_iter()
                     .chain(&plan.extension.remove)
-                    .chain(&plan.extension.network.remove)
                     .cloned()
                     .collect(),
             },
@@ -253,6 +255,11 @@ impl Remains {
         self.removal.dismantle()
     }
 
+    /// Gives back what it has on its networks, which may be restarted with.
+    pub fn release(&self) -> Vec<Failure> {
+        remove_trees(&self.removal.claims)
+    }
+
     /// With others beside its own.
     pub fn remove_trees(&self, others: &[PathBuf]) -> Vec<Failure> {
         remove_trees(self.removal.trees.iter().chain(others))
@@ -272,7 +279,7 @@ impl Removal {
     /// Removes everything, going on after failures.
     pub fn carry_out(&self) -> Vec<Failure> {
         let mut failures = self.dismantle();
-        failures.extend(remove_trees(&self.trees));
+        failures.extend(remove_trees(self.claims.iter().chain(&self.trees)));
         failures
     }
 

@@ -4,7 +4,7 @@ const IPC_SYSCTL = /^(?:kernel\.(?:shm|msg)\w*|kernel\.sem|fs\.mqueue\.\w+)$/
 
 export function sysctlRecord(
   sysctls: Record<string, string> | undefined,
-  { network, ipc }: { network: string; ipc: string },
+  { network, ipc }: { network: unknown; ipc: string },
 ): Record<string, string> {
   const pairs = entries('sysctls', sysctls)
   for (const [name, value] of pairs) {

@@ -1,0 +1,91 @@
+/** On which networks a container is, and what it publishes. */
+import { Network } from '../../network/network.ts'
+import { parseAddress } from '../../network/address.ts'
+import { DEFAULT_NETWORK } from '../../network/networks.ts'
+import { normalizePorts, type PublishedPort } from '../../network/ports.ts'
+import type { ContainerOptions, NetworkAttachment } from '../options.ts'
+import { invalid, text } from './values.ts'
+
+/** {@link NetworkAttachment} in one form. */
+export interface NormalizedAttachment {
+  /** Name or id. */
+  network: string
+  aliases: string[]
+  ip?: string
+  ip6?: string
+  mac?: string
+  priority: number
+}
+
+const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i
+const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,253}[a-z0-9])?$/i
+
+/** @throws `KEELSON_INVALID_OPTION` */
+export function networking({ networks, ports = [] }: ContainerOptions): {
+  network: 'none' | 'host' | NormalizedAttachment[]
+  ports: PublishedPort[]
+} {
+  const published = normalizePorts(ports)
+  const network = attachments(networks, published.length > 0)
+  if (published.length > 0 && typeof network === 'string') {
+    throw invalid(
+      'ports',
+      `needs a network, and networks is ${network}`,
+      network === 'host'
+        ? "A program on the host's network is reached at its own ports."
+        : 'Leave networks out, or name one.',
+    )
+  }
+  return { network, ports: published }
+}
+
+function attachments(
+  networks: ContainerOptions['networks'],
+  needed: boolean,
+): 'none' | 'host' | NormalizedAttachment[] {
+  if (networks === undefined) return needed ? [attachment(DEFAULT_NETWORK)] : 'none'
+  if (networks === 'none' || networks === 'host') return networks
+  const list = (Array.isArray(networks) ? networks : [networks]).map(attachment)
+  if (list.length === 0) return 'none'
+  const names = list.map(({ network }) => network)
+  const twice = names.find((name, n) => names.indexOf(name) !== n)
+  if (twice !== undefined) throw invalid('networks', `names ${twice} twice`)
+  return list
+}
+
+function attachment(given: string | NetworkAttachment): NormalizedAttachment {
+  const options = typeof given === 'string' ? { network: given } : given
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('networks', 'must hold names of networks, or objects')
+  }
+  const { network, aliases = [], ip, ip6, mac, priority = 0 } = options
+  const name = network instanceof Network ? network.name : text('networks', network)
+  if (name === 'none' || name === 'host') {
+    throw invalid('networks', `cannot join ${name} with others`, `Write networks: '${name}'.`)
+  }
+  for (const alias of aliases) {
+    if (!NAME.test(text('networks.aliases', alias))) {
+      throw invalid('networks.aliases', `holds no host name: ${JSON.stringify(alias)}`)
+    }
+  }
+  for (const [option, address, family] of [
+    ['networks.ip', ip, 4],
+    ['networks.ip6', ip6, 6],
+  ] as const) {
+    if (address !== undefined && parseAddress(address)?.family !== family) {
+      throw invalid(option, `is no address of IPv${family}: ${JSON.stringify(address)}`)
+    }
+  }
+  if (mac !== undefined && !MAC.test(mac)) {
+    throw invalid('networks.mac', `is no hardware address: ${JSON.stringify(mac)}`)
+  }
+  if (!Number.isFinite(priority)) throw invalid('networks.priority', 'must be a number')
+  return {
+    network: name,
+    aliases,
+    ...(ip !== undefined && { ip }),
+    ...(ip6 !== undefined && { ip6 }),
+    ...(mac !== undefined && { mac }),
+    priority,
+  }
+}
