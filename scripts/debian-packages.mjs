@@ -28,6 +28,9 @@ export const DEBIAN_PACKAGES = {
   uidmap: '/usr/bin/newuidmap',
   // its parser's opinion of our profile, and the profile's way into the kernel
   apparmor: '/usr/sbin/apparmor_parser',
+  // networks: another host beside this one, and the kernel's own account of rules
+  iproute2: '/usr/bin/ip',
+  nftables: '/usr/sbin/nft',
   // a second opinion on seccomp filters, and on programs linked with another C library
   gcc: '/usr/bin/gcc',
   'libc6-dev': '/usr/include/stdio.h',

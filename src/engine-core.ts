@@ -144,7 +144,7 @@ export class EngineCore {
         lease: () => store.lease(),
       }
       const containers = new Containers(containersContext)
-      await sweepClaims(networkPlaces)
+      await sweepClaims({ helper: launcher, places: networkPlaces })
       await containers.startAgain(await repairContainers(containersContext))
       return new EngineCore({
         images,

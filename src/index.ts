@@ -16,7 +16,14 @@ export { ERRORS } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
 export type { EngineEvent, EngineEvents, EventFilters, EventsOptions } from './events.ts'
 export type { AboutContainer, ContainerEvents } from './container/events.ts'
-export type { BlockIo, ContainerOptions, Device, RunOptions, Ulimit } from './container/options.ts'
+export type {
+  BlockIo,
+  ContainerOptions,
+  Device,
+  NetworkAttachment,
+  RunOptions,
+  Ulimit,
+} from './container/options.ts'
 export type { Container } from './container/container.ts'
 export type { RemoveOptions, SignalOption, StopOptions } from './container/container.ts'
 export type { Containers, ListOptions, PrunedContainers } from './container/containers.ts'
@@ -65,6 +72,11 @@ export type { Wait } from './container/wait/wait.ts'
 export type { Image } from './image/image.ts'
 export type { Images, PullOptions, PullPolicy } from './image/images.ts'
 export type { PullProgress } from './image/progress.ts'
+export type { Network } from './network/network.ts'
+export type { NetworkInspect } from './network/network.ts'
+export type { NetworkOptions, SubnetOptions } from './network/network-options.ts'
+export type { NetworkFilters, Networks } from './network/networks.ts'
+export type { PortProtocol, PortSpec } from './network/ports.ts'
 export type { RegistryAuth, RegistryOptions } from './registry/options.ts'
 export type { Diagnosis } from './runtime/doctor.ts'
 export type { Duration } from './util/duration.ts'

@@ -9,6 +9,7 @@ import type {
   MonitorOperations,
   MonitorState,
 } from '../runtime/monitor-protocol.ts'
+import { releaseClaims } from '../network/claims.ts'
 import { tryLock } from '../store/lock.ts'
 import { errnoOf } from '../store/errno.ts'
 import { writeRecord } from '../store/records.ts'
@@ -327,6 +328,8 @@ export async function repairCrash(
   if (last === undefined || !isActive(last.status)) return last
   const cgroups = await readCgroups(record)
   if (cgroups.length > 0) await run.launcher.request('cgroup.remove', { paths: cgroups })
+  const { places: networks } = run.networking
+  await releaseClaims({ helper: run.launcher, places: networks }, record.id)
   const state = crashedState(last, new Date())
   await writeRecord(path, JSON.stringify(state), { durable: record.options.detached })
   return state

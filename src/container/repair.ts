@@ -2,6 +2,7 @@
 import { mkdir, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { converting } from '../store/errno.ts'
+import { releaseClaims } from '../network/claims.ts'
 import { tryLock } from '../store/lock.ts'
 import type { ContainersContext } from './containers-context.ts'
 import { readCgroups, repairCrash, tryMonitorLock } from './core.ts'
@@ -92,7 +93,9 @@ async function removeBound(context: ContainersContext, record: ContainerRecord):
   if (lock === 'busy') return
   await using _ = lock
   const cgroups = await readCgroups(record)
-  if (cgroups.length > 0) await context.run.launcher.request('cgroup.remove', { paths: cgroups })
+  const { launcher, networking } = context.run
+  if (cgroups.length > 0) await launcher.request('cgroup.remove', { paths: cgroups })
+  await releaseClaims({ helper: launcher, places: networking.places }, record.id)
   await withdraw(context, record)
 }
 

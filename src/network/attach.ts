@@ -65,11 +65,21 @@ export async function attachContainer(
     const ports = published.map((port) => (port.host === 0 ? { ...port, host: freePort() } : port))
     // Forwarded to where it is reached by default.
     const { reserve, elements } = planPorts(ports, joined[0]?.addresses ?? [])
+    const firewall = { start: portElements('add', elements), end: portElements('delete', elements) }
+    const first = ordered[0]?.network
+    if (first !== undefined && elements.length > 0) {
+      // For whoever cleans up after a crash.
+      const directory = places.undo(first.id)
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      const file = join(directory, container.id)
+      remove.push(file)
+      await writeFile(file, JSON.stringify(firewall.end), { mode: 0o600 })
+    }
     return {
       plan: {
         host: joined.flatMap(({ links }) => links.host),
         inside: joined.flatMap(({ links }) => links.inside),
-        firewall: { start: portElements('add', elements), end: portElements('delete', elements) },
+        firewall,
         ports: reserve,
         remove,
       },

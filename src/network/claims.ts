@@ -1,14 +1,25 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { FirewallCommand } from '../runtime/network-protocol.ts'
+import type { Helper } from '../runtime/protocol.ts'
 import { claimedAddresses } from './ipam.ts'
 import type { NetworkPlaces } from './places.ts'
 
+/** What giving back takes. */
+export interface ClaimsContext {
+  helper: Helper
+  places: NetworkPlaces
+}
+
 /** Gives back what a container has on any network: addresses and names. */
-export async function releaseClaims(places: NetworkPlaces, container: string): Promise<void> {
+export async function releaseClaims(
+  { helper, places }: ClaimsContext,
+  container: string,
+): Promise<void> {
   for (const network of await directories(places.runs)) {
     const claims = await claimedAddresses(places.addresses(network))
     await forget(
-      places,
+      { helper, places },
       network,
       claims.filter((claim) => claim.container === container),
     )
@@ -19,12 +30,12 @@ export async function releaseClaims(places: NetworkPlaces, container: string): P
  * Gives back what containers had that are no more: of each claim, `owner` is a directory that is there as long as somebody may start or
  * run the container.
  */
-export async function sweepClaims(places: NetworkPlaces): Promise<void> {
+export async function sweepClaims({ helper, places }: ClaimsContext): Promise<void> {
   for (const network of await directories(places.runs)) {
     const claims = await claimedAddresses(places.addresses(network))
     const there = await Promise.all(claims.map(({ owner }) => exists(owner)))
     await forget(
-      places,
+      { helper, places },
       network,
       claims.filter((_, n) => there[n] === false),
     )
@@ -32,19 +43,38 @@ export async function sweepClaims(places: NetworkPlaces): Promise<void> {
 }
 
 async function forget(
-  places: NetworkPlaces,
+  { helper, places }: ClaimsContext,
   network: string,
   claims: readonly { container: string; file: string }[],
 ): Promise<void> {
   if (claims.length === 0) return
   const names = await directories(places.names(network))
   const containers = new Set(claims.map(({ container }) => container))
+  for (const container of containers) await undoPorts(helper, places.undo(network), container)
   const files = [...containers].flatMap((container) =>
     names.map((name) => join(places.names(network), name, container)),
   )
   // The names first: as long as it has an address, it is known that there is something to give back.
   await Promise.all(files.map((file) => rm(file, { force: true })))
   await Promise.all(claims.map(({ file }) => rm(file, { force: true })))
+}
+
+/** Its ports were forwarded to an address that may be another's next. */
+async function undoPorts(helper: Helper, directory: string, container: string): Promise<void> {
+  const file = join(directory, container)
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text === undefined) return
+  await helper.request('network.apply', { links: [], firewall: parseCommands(text) })
+  await rm(file, { force: true })
+}
+
+/** Half of a file that a crash left means that nothing of it was done. */
+function parseCommands(text: string): FirewallCommand[] {
+  try {
+    return JSON.parse(text) as FirewallCommand[]
+  } catch {
+    return []
+  }
 }
 
 async function directories(path: string): Promise<string[]> {

@@ -71,6 +71,8 @@ function hostLinks({ network, mac }: Endpoint, name: string, peer: string): Link
       do: 'set',
       name,
       master: bridgeName(network.id),
+      // Back to where it came from: a container that asks for its own published port.
+      hairpin: true,
       ...(!network.interContainer && { isolated: true }),
       up: true,
     },

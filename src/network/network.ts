@@ -150,6 +150,7 @@ export class Network {
 
   async #lock() {
     const { helper, places } = this.#context
+    await mkdir(places.runs, { recursive: true, mode: 0o700 })
     return await acquireLock(helper, places.bridgeLock(this.record.id), 'exclusive')
   }
 }

@@ -6,12 +6,13 @@ export class NetworkPlaces {
   readonly records: string
   /** Held by who adds or removes a network, so that no two choose one subnet. */
   readonly lock: string
-  readonly #runs: string
+  /** What all networks have while this boot lasts. */
+  readonly runs: string
 
   constructor(root: string, runRoot: string) {
     this.records = join(root, 'networks')
     this.lock = join(root, 'networks.lock')
-    this.#runs = join(runRoot, 'networks')
+    this.runs = join(runRoot, 'networks')
   }
 
   record(name: string): string {
@@ -20,12 +21,12 @@ export class NetworkPlaces {
 
   /** What a network has while this boot lasts. */
   run(id: string): string {
-    return join(this.#runs, id)
+    return join(this.runs, id)
   }
 
   /** Held by who makes or removes the bridge. */
   bridgeLock(id: string): string {
-    return join(this.#runs, `${id}.lock`)
+    return join(this.runs, `${id}.lock`)
   }
 
   /** Is there when the bridge is. */
@@ -36,6 +37,11 @@ export class NetworkPlaces {
   /** A file an address, which holds the id of the container that has it. */
   addresses(id: string): string {
     return join(this.run(id), 'addresses')
+  }
+
+  /** A file a container: the firewall's commands that take its ports away. */
+  undo(id: string): string {
+    return join(this.run(id), 'undo')
   }
 
   /** A directory a name, with a file a container, which holds its addresses. */

@@ -40,11 +40,14 @@ const APPLETS = [
   'nc',
 ]
 
-export async function testEngine(options: EngineOptions = {}): Promise<TestEngine> {
+export async function testEngine(
+  options: EngineOptions = {},
+  open: (options: EngineOptions) => Promise<Engine> = (all) => Engine.open(all),
+): Promise<TestEngine> {
   const temp = await temporaryDirectory()
   const runTemp = await temporaryDirectory('keelson-run-')
   const [root, runRoot] = [temp.join('root'), runTemp.join('run')]
-  const engine = await Engine.open({ root, runRoot, ...options })
+  const engine = await open({ root, runRoot, ...options })
   const image = await engine.images.from(busyboxFiles(), { Cmd: ['sh'] })
   return {
     engine,

@@ -126,7 +126,7 @@ fn prepare(
 
     // 6. What the kernel keeps for the namespaces and for this process; through the host's /proc.
     set_names(plan)?;
-    if plan.extension.loopback && namespaces.network {
+    if plan.extension.loopback && namespaces.own_network() {
         let socket = rustix::net::socket_with(
             AddressFamily::INET,
             SocketType::DGRAM,

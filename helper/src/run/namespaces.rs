@@ -67,6 +67,11 @@ impl PlannedNamespaces {
         Ok(planned)
     }
 
+    /// A network namespace of its own, made at either time.
+    pub fn own_network(&self) -> bool {
+        self.network || self.at_clone & UnshareFlags::NEWNET.bits() as u64 != 0
+    }
+
     pub fn join_existing(&self) -> Result<()> {
         for (kind, path) in &self.join {
             join_path(*kind, path)?;
@@ -107,8 +112,12 @@ pub struct JoinPlan {
 impl PlannedNamespaces {
     pub fn join_plan(&self) -> JoinPlan {
         let mut flags = UnshareFlags::from_bits_retain(self.at_clone as u32);
-        flags.set(UnshareFlags::NEWNET, self.network);
-        flags.set(UnshareFlags::NEWCGROUP, self.cgroup);
+        if self.network {
+            flags |= UnshareFlags::NEWNET;
+        }
+        if self.cgroup {
+            flags |= UnshareFlags::NEWCGROUP;
+        }
         for (kind, _) in self.join.iter().chain(&self.join_before) {
             flags |= flag(*kind);
         }

@@ -1,0 +1,76 @@
+import { chmod, writeFile } from 'node:fs/promises'
+import { Engine, type EngineOptions } from '../../src/index.ts'
+import { locateHelper } from '../../src/runtime/locate.ts'
+import { run, type Ran } from './process.ts'
+import { temporaryDirectory } from './temp.ts'
+
+/** A network namespace that stands for a host of its own: engines opened in it make their bridges there. */
+export interface NetworkHost extends AsyncDisposable {
+  open(options: EngineOptions): Promise<Engine>
+  /** Runs a program on that host. */
+  exec(...command: string[]): Promise<Ran>
+}
+
+let count = 0
+
+/**
+ * Two namespaces joined by a link: the host, 192.0.2.1, on which engines run, and `outside`, 192.0.2.2, for whom that is another machine.
+ */
+export async function networkHost(): Promise<NetworkHost & { outside: NetworkHost['exec'] }> {
+  const temp = await temporaryDirectory()
+  const names = ['host', 'outside'].map((name) => `keelson-${process.pid}-${count}-${name}`)
+  count++
+  const [host = '', outside = ''] = names
+  const ip = (...args: string[]) => run('ip', args)
+  for (const name of names) {
+    await ip('netns', 'add', name)
+    await ip('-n', name, 'link', 'set', 'lo', 'up')
+  }
+  await ip(
+    '-n',
+    host,
+    'link',
+    'add',
+    'up0',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'netns',
+    outside,
+  )
+  for (const [name, link, address] of [
+    [host, 'up0', '192.0.2.1/24'],
+    [outside, 'eth0', '192.0.2.2/24'],
+  ] as const) {
+    await ip('-n', name, 'addr', 'add', address, 'dev', link)
+    await ip('-n', name, 'link', 'set', link, 'up')
+  }
+  const wrapper = temp.join('helper')
+  const helper = locateHelper()
+  await writeFile(wrapper, `#!/bin/sh\nexec nsenter --net=/run/netns/${host} ${helper} "$@"\n`)
+  await chmod(wrapper, 0o755)
+  const exec =
+    (name: string) =>
+    (...command: string[]) =>
+      run('ip', ['netns', 'exec', name, ...command], { anyExit: true })
+  return {
+    exec: exec(host),
+    outside: exec(outside),
+    async open(options) {
+      const before = process.env['KEELSON_HELPER']
+      process.env['KEELSON_HELPER'] = wrapper
+      try {
+        return await Engine.open(options)
+      } finally {
+        if (before === undefined) delete process.env['KEELSON_HELPER']
+        else process.env['KEELSON_HELPER'] = before
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const name of names) await ip('netns', 'delete', name)
+      await temp[Symbol.asyncDispose]()
+    },
+  }
+}
