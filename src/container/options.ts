@@ -66,7 +66,7 @@ export interface ContainerOptions {
    * `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`.
    * Or the networks of {@link Engine.networks} it is on, by name or id; the way out is by the one with the highest priority.
    */
-  networks?: 'none' | 'host' | string | (string | NetworkAttachment)[]
+  networks?: string | (string | NetworkAttachment)[]
   /** Published on the host: `'8080:80'`, `80` (a free port of the host's). Without `networks`, on the network `default`. */
   ports?: (PortSpec | string | number)[]
   /** At least 6 MiB; 0 is no limit, as for every limit here. */

@@ -28,7 +28,6 @@ export function formatAddress({ family, value }: Address): string {
   if (family === 4) return groups(value, 4, 8n).join('.')
   const words = groups(value, 8, 16n)
   const run = longestZeros(words)
-  const hex = (part: number[]) => part.map((word) => word.toString(16)).join(':')
   if (run.length < 2) return hex(words)
   return `${hex(words.slice(0, run.start))}::${hex(words.slice(run.start + run.length))}`
 }
@@ -88,15 +87,21 @@ export function nth({ family, value }: Prefix, n: bigint): Address {
   return { family, value: value + n }
 }
 
+function hex(words: number[]): string {
+  return words.map((word) => word.toString(16)).join(':')
+}
+
+function hexWords(part: string): number[] {
+  return part === '' ? [] : part.split(':').map((word) => Number.parseInt(word, 16))
+}
+
 function groupsOf(text: string): number[] {
   // The last 32 bits may be written as IPv4.
   const dotted = /^(.*:)([\d.]+\.[\d.]+)$/.exec(text)
   const plain = dotted ? `${dotted[1]}${dottedWords(dotted[2] ?? '')}` : text
   const [head = '', tail] = plain.split('::')
-  const words = (part: string) =>
-    part === '' ? [] : part.split(':').map((word) => Number.parseInt(word, 16))
-  if (tail === undefined) return words(head)
-  const [before, after] = [words(head), words(tail)]
+  if (tail === undefined) return hexWords(head)
+  const [before, after] = [hexWords(head), hexWords(tail)]
   return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
 }
 

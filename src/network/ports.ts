@@ -1,6 +1,7 @@
 /** Published ports: what a person writes -> one form -> what the helper reserves and the firewall forwards. Pure. */
 import { isIP } from 'node:net'
 import { keelsonError, type KeelsonError } from '../errors.ts'
+import { show } from '../util/printable.ts'
 import { formatAddress, parseAddress, type Address } from './address.ts'
 import type { PortElement } from './firewall.ts'
 import type { NetworkPlan } from '../runtime/network-protocol.ts'
@@ -36,9 +37,11 @@ const PROTOCOLS = ['tcp', 'udp', 'sctp']
 export function normalizePort(spec: PortSpec | string | number): PublishedPort[] {
   const { container, host, hostIp, protocol = 'tcp' } = readSpec(spec)
   if (!PROTOCOLS.includes(protocol)) {
-    throw invalid(`has no protocol ${String(protocol)}`, `Use ${PROTOCOLS.join(', ')}.`)
+    throw invalid(`has no protocol ${show(protocol)}`, `Use ${PROTOCOLS.join(', ')}.`)
   }
-  if (hostIp !== undefined && isIP(hostIp) === 0) throw invalid(`${hostIp} is no address`)
+  if (hostIp !== undefined && (typeof hostIp !== 'string' || isIP(hostIp) === 0)) {
+    throw invalid(`has no address ${show(hostIp)}`)
+  }
   const inside = range(container, 1)
   const outside = host === undefined ? inside.map(() => 0) : range(host, 0)
   if (outside.length !== inside.length) {
@@ -102,7 +105,8 @@ function canonical(text: string): string {
 
 function readSpec(spec: PortSpec | string | number): PortSpec {
   if (typeof spec === 'number') return { container: spec }
-  if (typeof spec !== 'string') return spec
+  if (typeof spec === 'object' && spec !== null) return spec
+  if (typeof spec !== 'string') throw invalid(`has no port ${show(spec)}`)
   const match = /^(?:(?:(\[[^\]]*\]|[^:]*):)?(\d*(?:-\d+)?):)?(\d+(?:-\d+)?)(?:\/(\w+))?$/.exec(
     spec,
   )
@@ -127,13 +131,10 @@ function readRange(text: string): number | [number, number] {
 }
 
 function range(given: number | [from: number, to: number], least: number): number[] {
-  const [from, to] = typeof given === 'number' ? [given, given] : given
+  const [from, to] = Array.isArray(given) ? given : [given, given]
   for (const port of [from, to]) {
     if (!Number.isInteger(port) || port < least || port > 65535) {
-      throw invalid(
-        `has no port ${String(port)}`,
-        `Ports are whole numbers from ${least} to 65535.`,
-      )
+      throw invalid(`has no port ${show(port)}`, `Ports are whole numbers from ${least} to 65535.`)
     }
   }
   if (to < from) throw invalid(`has a range that ends before it begins: ${from}-${to}`)

@@ -10,7 +10,7 @@ let test: TestEngine
 let network: Network
 beforeAll(async () => {
   host = await networkHost()
-  test = await testEngine({}, host.open)
+  test = await testEngine({}, (options) => host.open(options))
 })
 afterAll(async () => {
   await test[Symbol.asyncDispose]()

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { assert, bigInt, oneof, property } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   contains,
@@ -38,12 +38,12 @@ describe('addresses', () => {
   )
 
   it('are the same after writing and reading', () => {
-    const address = fc.oneof(
-      fc.bigInt(0n, 2n ** 32n - 1n).map((value): Address => ({ family: 4, value })),
-      fc.bigInt(0n, 2n ** 128n - 1n).map((value): Address => ({ family: 6, value })),
+    const address = oneof(
+      bigInt(0n, 2n ** 32n - 1n).map((value): Address => ({ family: 4, value })),
+      bigInt(0n, 2n ** 128n - 1n).map((value): Address => ({ family: 6, value })),
     )
-    fc.assert(
-      fc.property(address, (each) => {
+    assert(
+      property(address, (each) => {
         expect(parseAddress(formatAddress(each))).toEqual(each)
       }),
     )

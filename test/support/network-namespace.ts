@@ -21,7 +21,6 @@ export async function networkHost(): Promise<NetworkHost & { outside: NetworkHos
   const names = ['host', 'outside'].map((name) => `keelson-${process.pid}-${count}-${name}`)
   count++
   const [host = '', outside = ''] = names
-  const ip = (...args: string[]) => run('ip', args)
   for (const name of names) {
     await ip('netns', 'add', name)
     await ip('-n', name, 'link', 'set', 'lo', 'up')
@@ -51,13 +50,9 @@ export async function networkHost(): Promise<NetworkHost & { outside: NetworkHos
   const helper = locateHelper()
   await writeFile(wrapper, `#!/bin/sh\nexec nsenter --net=/run/netns/${host} ${helper} "$@"\n`)
   await chmod(wrapper, 0o755)
-  const exec =
-    (name: string) =>
-    (...command: string[]) =>
-      run('ip', ['netns', 'exec', name, ...command], { anyExit: true })
   return {
-    exec: exec(host),
-    outside: exec(outside),
+    exec: (...command) => execIn(host, command),
+    outside: (...command) => execIn(outside, command),
     async open(options) {
       const before = process.env['KEELSON_HELPER']
       process.env['KEELSON_HELPER'] = wrapper
@@ -73,4 +68,12 @@ export async function networkHost(): Promise<NetworkHost & { outside: NetworkHos
       await temp[Symbol.asyncDispose]()
     },
   }
+}
+
+function ip(...args: string[]): Promise<Ran> {
+  return run('ip', args)
+}
+
+function execIn(name: string, command: string[]): Promise<Ran> {
+  return run('ip', ['netns', 'exec', name, ...command], { anyExit: true })
 }

@@ -4,7 +4,7 @@ import { parseAddress } from '../../network/address.ts'
 import { DEFAULT_NETWORK } from '../../network/networks.ts'
 import { normalizePorts, type PublishedPort } from '../../network/ports.ts'
 import type { ContainerOptions, NetworkAttachment } from '../options.ts'
-import { invalid, text } from './values.ts'
+import { invalid, list, text, words } from './values.ts'
 
 /** {@link NetworkAttachment} in one form. */
 export interface NormalizedAttachment {
@@ -21,11 +21,11 @@ const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,253}[a-z0-9])?$/i
 
 /** @throws `KEELSON_INVALID_OPTION` */
-export function networking({ networks, ports = [] }: ContainerOptions): {
+export function networking({ networks, ports }: ContainerOptions): {
   network: 'none' | 'host' | NormalizedAttachment[]
   ports: PublishedPort[]
 } {
-  const published = normalizePorts(ports)
+  const published = normalizePorts(list('ports', ports))
   const network = attachments(networks, published.length > 0)
   if (published.length > 0 && typeof network === 'string') {
     throw invalid(
@@ -45,12 +45,12 @@ function attachments(
 ): 'none' | 'host' | NormalizedAttachment[] {
   if (networks === undefined) return needed ? [attachment(DEFAULT_NETWORK)] : 'none'
   if (networks === 'none' || networks === 'host') return networks
-  const list = (Array.isArray(networks) ? networks : [networks]).map(attachment)
-  if (list.length === 0) return 'none'
-  const names = list.map(({ network }) => network)
+  const all = (Array.isArray(networks) ? networks : [networks]).map(attachment)
+  if (all.length === 0) return 'none'
+  const names = all.map(({ network }) => network)
   const twice = names.find((name, n) => names.indexOf(name) !== n)
   if (twice !== undefined) throw invalid('networks', `names ${twice} twice`)
-  return list
+  return all
 }
 
 function attachment(given: string | NetworkAttachment): NormalizedAttachment {
@@ -58,13 +58,15 @@ function attachment(given: string | NetworkAttachment): NormalizedAttachment {
   if (typeof options !== 'object' || options === null) {
     throw invalid('networks', 'must hold names of networks, or objects')
   }
-  const { network, aliases = [], ip, ip6, mac, priority = 0 } = options
+  const { network, ip, ip6, mac, priority = 0 } = options
+  const aliases = words('networks.aliases', options.aliases) ?? []
   const name = network instanceof Network ? network.name : text('networks', network)
+  if (name === '') throw invalid('networks', 'names no network')
   if (name === 'none' || name === 'host') {
     throw invalid('networks', `cannot join ${name} with others`, `Write networks: '${name}'.`)
   }
   for (const alias of aliases) {
-    if (!NAME.test(text('networks.aliases', alias))) {
+    if (!NAME.test(alias)) {
       throw invalid('networks.aliases', `holds no host name: ${JSON.stringify(alias)}`)
     }
   }
@@ -72,11 +74,11 @@ function attachment(given: string | NetworkAttachment): NormalizedAttachment {
     ['networks.ip', ip, 4],
     ['networks.ip6', ip6, 6],
   ] as const) {
-    if (address !== undefined && parseAddress(address)?.family !== family) {
+    if (address !== undefined && parseAddress(text(option, address))?.family !== family) {
       throw invalid(option, `is no address of IPv${family}: ${JSON.stringify(address)}`)
     }
   }
-  if (mac !== undefined && !MAC.test(mac)) {
+  if (mac !== undefined && !MAC.test(text('networks.mac', mac))) {
     throw invalid('networks.mac', `is no hardware address: ${JSON.stringify(mac)}`)
   }
   if (!Number.isFinite(priority)) throw invalid('networks.priority', 'must be a number')
