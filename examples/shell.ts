@@ -13,9 +13,8 @@ await using container = await engine.containers.create({
 await using terminal = await container.attach()
 await container.start()
 
-const resize = () => terminal.resize({ columns: stdout.columns, rows: stdout.rows })
-stdout.on('resize', resize)
-await resize()
+stdout.on('resize', () => void terminal.resize(stdout))
+await terminal.resize(stdout)
 stdin.setRawMode(true)
 stdin.pipe(terminal.stdin)
 terminal.stdout.pipe(stdout)

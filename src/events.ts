@@ -1,10 +1,6 @@
 import { keelsonError } from './errors.ts'
 import type { ContainerEvents } from './container/events.ts'
-import {
-  CONTAINER_EVENTS,
-  decodeJournalLine,
-  type ContainerEvent,
-} from './container/journal-lines.ts'
+import { CONTAINER_EVENTS, decodeJournalLine } from './container/journal-lines.ts'
 import { JournalReader } from './store/journal-reader.ts'
 import { parseDuration, type Duration } from './util/duration.ts'
 
@@ -12,7 +8,9 @@ import { parseDuration, type Duration } from './util/duration.ts'
 export type EngineEvents = ContainerEvents
 
 /** One of {@link EngineEvents}, with its name as `type` and when it happened as `time`. */
-export type EngineEvent = ContainerEvent
+export type EngineEvent = {
+  [Type in keyof EngineEvents]: { type: Type; time: Date } & EngineEvents[Type][0]
+}[keyof EngineEvents]
 
 /** Which events. All that are given must hold; of several values, one. */
 export interface EventFilters {

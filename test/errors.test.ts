@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { ERRORS, KeelsonError, keelsonError, type ErrorCode } from '../src/errors.ts'
 
@@ -14,6 +14,26 @@ describe('errors', () => {
     )
     const known = new Map(Object.entries(ERRORS).map(([code, { status }]) => [code, status]))
     expect(listed).toEqual(known)
+  })
+
+  it('each say when they come and what to do', () => {
+    const rows = [...page.matchAll(/^\| `KEELSON_\w+` .*$/gm)].map(([row]) => row.split('|'))
+    for (const [, code = '', , when = '', todo = ''] of rows) {
+      expect(when.trim(), code).not.toBe('')
+      expect(todo.trim(), code).not.toBe('')
+    }
+  })
+
+  it('are on the page beside every warning', () => {
+    const folder = new URL('../src/', import.meta.url)
+    const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(new URL(name, folder), 'utf8'))
+    const codes = sources.flatMap((text) =>
+      [...text.matchAll(/(?:\bwarn\(\s*|\bcode: )'([a-z]+(?:-[a-z]+)+)'/g)].map(([, code]) => code),
+    )
+    expect(codes.length).toBeGreaterThan(5)
+    for (const code of codes) expect(page).toContain(`\n| \`${code}\` `)
   })
 
   it('carry code, hint, cause and facts', () => {

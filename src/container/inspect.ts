@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
 import { commandLine } from './command.ts'
@@ -6,7 +7,7 @@ import { exitOf, type ContainerExit } from './monitor-state.ts'
 import { hostnameOf } from './config.ts'
 import type { NormalizedCreate } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
-import type { ContainerRecord, RecordedImage } from './record.ts'
+import type { ContainerRecord } from './record.ts'
 import { planStop } from './plan.ts'
 
 /** How a container is, at one moment. */
@@ -37,7 +38,13 @@ export interface ContainerInspect {
   id: string
   name: string
   createdAt: Date
-  image: Omit<RecordedImage, 'parameters' | 'chain' | 'descriptor'>
+  image: {
+    /** As it was asked for. */
+    reference: string
+    id: Digest
+    digest: Digest
+    platform: { os: string; architecture: string; variant?: string }
+  }
   labels: Record<string, string>
   state: ContainerState
   /** The program and its arguments, from options and image. */

@@ -10,7 +10,7 @@ import { writeBundle } from './bundle.ts'
 import { computeConfig, hostnameOf } from './config.ts'
 import type { ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
-import { startFailure } from './failure.ts'
+import { startFailure, startWarning } from './failure.ts'
 import { attachSink } from './logs/sink.ts'
 import { addressesOf, attachNetworks } from './networking.ts'
 import type { OciConfig } from './oci-runtime.ts'
@@ -48,7 +48,7 @@ export async function startContainer(
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
     const plan = await planStart(core, config)
     const { warnings } = await client.request('start', plan)
-    for (const warning of warnings) context.run.warn('container-start', warning)
+    for (const warning of warnings) context.run.warn(...startWarning(warning))
   } catch (error) {
     core.close()
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')

@@ -4,10 +4,11 @@ import type { TerminalSize } from '../../runtime/monitor-protocol.ts'
 import { throwIfAborted } from '../../util/abort.ts'
 import { parseSignal } from '../../util/signals.ts'
 import { checkedSize } from '../attach/attach.ts'
+import type { ContainerExit } from '../monitor-state.ts'
 import { Output } from '../output.ts'
 import type { ExecTarget } from './exec.ts'
 import type { SpawnOptions } from './options.ts'
-import { killExec, startExec, type Ended, type StartedExec } from './start.ts'
+import { killExec, startExec, type StartedExec } from './start.ts'
 
 /**
  * A program that runs in a container, like a `ChildProcess`.
@@ -36,7 +37,7 @@ export class ExecProcess implements AsyncDisposable {
   readonly pid: number
   readonly #monitor: MonitorClient
   readonly #id: string
-  readonly #closed: Promise<Ended>
+  readonly #closed: Promise<ContainerExit>
 
   /** @internal */
   constructor(monitor: MonitorClient, started: StartedExec, signal: AbortSignal | undefined) {
@@ -93,7 +94,7 @@ export class ExecProcess implements AsyncDisposable {
    *
    * @throws `KEELSON_HELPER_FAILED` when the container's monitor is gone
    */
-  async wait(): Promise<Ended> {
+  async wait(): Promise<ContainerExit> {
     return await this.#closed
   }
 

@@ -5,11 +5,10 @@ import type { ExecPlan } from '../../runtime/monitor-protocol.ts'
 import type { ExecEvent, MonitorClient } from '../../runtime/monitor.ts'
 import { deferred } from '../../util/deferred.ts'
 import { startFailure } from '../failure.ts'
-import { howItEnded, type RunResult } from '../result.ts'
+import type { ContainerExit } from '../monitor-state.ts'
+import { howItEnded } from '../result.ts'
 import { openPipes, type Pipes } from '../stdio.ts'
 import type { PlannedExec } from './plan.ts'
-
-export type Ended = Pick<RunResult, 'exitCode' | 'signal' | 'oomKilled'>
 
 /** A program that runs in a container. */
 export interface StartedExec {
@@ -17,7 +16,7 @@ export interface StartedExec {
   pid: number
   warnings: string[]
   /** Rejects only when the monitor is gone. */
-  exited: Promise<Ended>
+  exited: Promise<ContainerExit>
   /** With a terminal, both ends of it. */
   stdin: Socket | undefined
   /** Ends when the program has ended and nothing more of it is to be read. */
@@ -37,7 +36,7 @@ export async function startExec(
   onStarting: (id: string) => void,
 ): Promise<StartedExec> {
   const id = randomBytes(8).toString('hex')
-  const exited = deferred<Ended>()
+  const exited = deferred<ContainerExit>()
   exited.promise.catch(() => {})
   let pipes: Pipes | undefined
   let broken: unknown

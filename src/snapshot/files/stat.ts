@@ -2,7 +2,8 @@ import type { WireStat } from '../../runtime/protocol.ts'
 import { fromWire } from './names.ts'
 
 /** What a file is. */
-export type FileType = WireStat['type']
+export type FileType =
+  'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo' | 'socket' | 'unknown'
 
 /** What is known of a file: `node:fs` calls it `Stats`. Frozen. */
 export class FileStat {
