@@ -3,7 +3,10 @@
  * `scripts/bootstrap.mjs` installs it, `test/support/global-setup.ts` checks it.
  */
 
-/** Package name -> a program or file that it brings, by which its presence is seen without asking dpkg. */
+/**
+ * Package name -> a program or file that it brings, by which its presence is seen without asking dpkg; or several, of
+ * which one is enough.
+ */
 export const DEBIAN_PACKAGES = {
   // registries and images written by other tools
   'docker-registry': '/usr/bin/docker-registry',
@@ -40,8 +43,13 @@ export const DEBIAN_PACKAGES = {
   curl: '/usr/bin/curl',
 }
 
-/** What the tests on other machines need: a guest like the users' machines, and a helper for arm64. */
+/**
+ * What the guest does not need itself: a guest like the users' machines is made by these, and a helper for arm64, and
+ * programs that are built here.
+ */
 export const MACHINE_PACKAGES = {
+  // the runtime specification's validation programs
+  'golang-go': ['/usr/bin/go', '/usr/local/go/bin/go'],
   // scripts/vm: the guest's image is made and started by these
   mmdebstrap: '/usr/bin/mmdebstrap',
   e2fsprogs: '/usr/sbin/mke2fs',

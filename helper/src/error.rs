@@ -68,7 +68,7 @@ impl Failure {
             kind: Option<String>,
         }
         let Kind { kind } = serde_json::from_str(json.get()).unwrap_or_default();
-        let kinds = ["command-not-found", "command-not-executable"];
+        let kinds = ["command-not-found", "command-not-executable", "hook-failed"];
         Failure {
             kind: kinds
                 .into_iter()

@@ -8,7 +8,7 @@ const POLICY = '/usr/sbin/policy-rc.d'
 /** Names of the packages whose file is not there. */
 export function missingDebianPackages() {
   return Object.entries({ ...DEBIAN_PACKAGES, ...MACHINE_PACKAGES })
-    .filter(([, file]) => !existsSync(file))
+    .filter(([, files]) => ![files].flat().some((file) => existsSync(file)))
     .map(([name]) => name)
 }
 

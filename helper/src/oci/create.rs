@@ -12,7 +12,7 @@ use super::arguments::{Arguments, Options};
 use super::console::ConsoleSocket;
 use super::record::{Record, Status, start_time};
 use super::store::Place;
-use super::{Runtime, bundle, defaults, delete, foreground, invalid, start};
+use super::{Runtime, bundle, capabilities, defaults, delete, foreground, invalid, start};
 use crate::error::{Failure, Result, Step};
 use crate::monitor::now;
 use crate::run::{Container, Deferred, Started, run_hooks};
@@ -60,10 +60,16 @@ pub fn run(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         container,
         terminal,
     } = make(runtime, &arguments, detached)?;
-    if let Err(failure) = start::start_container(runtime, &place, &record) {
-        delete::destroy(runtime, place, record)?;
-        return Err(failure);
-    }
+    let (place, record) = match start::start_container(runtime, place, record) {
+        Ok(started) => started,
+        Err(failed) => {
+            let (failure, left) = *failed;
+            if let Some((place, record)) = left {
+                delete::destroy(runtime, place, record)?;
+            }
+            return Err(failure);
+        }
+    };
     if detached {
         return Ok(0);
     }
@@ -89,17 +95,17 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     let text = std::fs::read_to_string(&path).step_at("read config.json", &path)?;
     let host = bundle::open_host()?;
     let mut config = defaults::complete(&text, &bundle, id, &runtime.store.path(id)?)?;
+    capabilities::drop_unknown(&mut config["process"], &runtime.log);
     if preserved > 0 {
         announce_preserved(&mut config, preserved);
     }
     let config_text = config.to_string();
     let mut plan = bundle::plan(id, &config_text, &host)?;
     if !plan.namespaces.user {
-        for name in plan.process.capabilities.keep_held()? {
-            let message = format!("{name} cannot be granted: this process has not got it");
-            runtime.log.warn(&message);
-        }
+        capabilities::drop_missing(&mut plan.process.capabilities, &runtime.log)?;
     }
+    plan.others_cgroups = plan.cgroups.directories();
+    plan.others_cgroups.retain(|directory| directory.exists());
     let terminal = plan.process.terminal.is_some();
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;
 
@@ -113,6 +119,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         created: now(),
         annotations: bundle::annotations(&config),
         cgroups: plan.extension.cgroups.clone(),
+        others_cgroups: plan.others_cgroups.clone(),
         hooks: plan.hooks.clone(),
         owner: rustix::process::getuid().as_raw(),
     };

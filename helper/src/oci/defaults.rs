@@ -32,6 +32,10 @@ pub fn complete(text: &str, bundle: &Path, id: &str, directory: &Path) -> Result
         "bundle": directory,
         "loopback": true,
     });
+    if config["process"].is_null() {
+        // Enough to make the container; `start` will refuse it.
+        config["process"] = json!({ "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": [""] });
+    }
     if config["linux"].is_null() {
         config["linux"] = json!({});
     }

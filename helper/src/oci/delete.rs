@@ -32,9 +32,7 @@ pub fn delete(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     };
     match place.status(&record) {
         Status::Stopped => {}
-        _ if force => {
-            let _ = signal_init(&record, libc::SIGKILL);
-        }
+        _ if force => {}
         status => {
             return Err(
                 Failure::kind("delete the container", "state").detail(format!(
@@ -51,10 +49,10 @@ pub fn delete(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
 
 /// Ends what still runs in it, and removes what was made for it.
 pub fn destroy(runtime: &Runtime, place: Place, record: Record) -> Result<()> {
-    let failure = remove_cgroups(&record.cgroups.directories())
-        .into_iter()
-        .next();
-    if let Some(failure) = failure {
+    if place.status(&record) != Status::Stopped {
+        let _ = signal_init(&record, libc::SIGKILL);
+    }
+    if let Some(failure) = remove_cgroups(&record.own_cgroups()).into_iter().next() {
         return Err(failure);
     }
     remove_directory(&place)?;

@@ -14,7 +14,7 @@ use super::arguments::{Arguments, Options};
 use super::console::ConsoleSocket;
 use super::create::{check_preserved, write_pid_file};
 use super::record::Status;
-use super::{Runtime, bundle, foreground, invalid};
+use super::{Runtime, bundle, capabilities, foreground, invalid};
 use crate::error::{Failure, Result, Step};
 use crate::run::{Entry, Exec, ExecRequest, Filters, Inside, Started};
 
@@ -78,7 +78,8 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     let plan = bundle::plan(&record.id, &text, &host)?;
     let config: Value = serde_json::from_str(&text)
         .map_err(|error| Failure::new("read the configuration").detail(error.to_string()))?;
-    let process = process(&arguments, &config["process"])?;
+    let mut process = process(&arguments, &config["process"])?;
+    capabilities::drop_unknown(&mut process, &runtime.log);
     let detached = arguments.has("detach");
     let terminal = process["terminal"] == true;
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bundle;
+mod capabilities;
 mod cgroups;
 mod console;
 mod create;

@@ -23,6 +23,9 @@ pub struct Record {
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     pub cgroups: Cgroups,
+    /// Those of them that were there before the container, and stay.
+    #[serde(default)]
+    pub others_cgroups: Vec<PathBuf>,
     #[serde(default)]
     pub hooks: Hooks,
     /// The number in the namespace of whoever created it.
@@ -85,6 +88,13 @@ impl Record {
     /// Whether the process is there, and still the same.
     pub fn is_alive(&self) -> bool {
         self.pid > 0 && start_time(self.pid) == Some(self.start_time)
+    }
+
+    /// Cgroups that go with the container.
+    pub fn own_cgroups(&self) -> Vec<PathBuf> {
+        let mut directories = self.cgroups.directories();
+        directories.retain(|directory| !self.others_cgroups.contains(directory));
+        directories
     }
 
     pub fn is_paused(&self) -> bool {

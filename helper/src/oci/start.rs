@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 
-use super::Runtime;
 use super::arguments::{Arguments, Options};
 use super::record::{Record, Status};
 use super::store::Place;
+use super::{Runtime, delete};
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{FrameReader, Report, decode};
-use crate::run::{START, run_hooks};
+use crate::run::{HOOK_FAILED, START, run_hooks};
 
 const OPTIONS: Options<'_> = Options {
     flags: &[],
@@ -33,12 +33,35 @@ pub fn start(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
             );
         }
     }
-    start_container(runtime, &place, &record)?;
-    Ok(0)
+    match start_container(runtime, place, record) {
+        Ok(_) => Ok(0),
+        Err(failed) => Err(failed.0),
+    }
 }
 
+/// With the failure comes the container, unless it is gone: a hook that fails is its end.
+type NotStarted = Box<(Failure, Option<(Place, Record)>)>;
+
 /// Gives the word, and waits until the program has been executed.
-pub fn start_container(runtime: &Runtime, place: &Place, record: &Record) -> Result<()> {
+pub fn start_container(
+    runtime: &Runtime,
+    place: Place,
+    record: Record,
+) -> std::result::Result<(Place, Record), NotStarted> {
+    let state = record.state(Status::Running).to_string();
+    let started =
+        execute(&place).and_then(|()| run_hooks("poststart", &record.hooks.poststart, &state));
+    match started {
+        Ok(()) => Ok((place, record)),
+        Err(failure) if failure.kind == Some(HOOK_FAILED) => {
+            let destroyed = delete::destroy(runtime, place, record);
+            Err(Box::new((destroyed.err().unwrap_or(failure), None)))
+        }
+        Err(failure) => Err(Box::new((failure, Some((place, record))))),
+    }
+}
+
+fn execute(place: &Place) -> Result<()> {
     let mut connection = place.connect().step("start the container")?;
     connection.write_all(&[START]).step("start the container")?;
     let mut said = Vec::new();
@@ -48,14 +71,8 @@ pub fn start_container(runtime: &Runtime, place: &Place, record: &Record) -> Res
         .step("start the container")?;
     let mut reader = FrameReader::default();
     reader.push(&said);
-    if let Ok(Some(frame)) = reader.next() {
-        if let Ok(Report::Error(failure)) = decode(frame) {
-            return Err(Failure::reported(&failure));
-        }
+    match reader.next()?.map(decode).transpose()? {
+        Some(Report::Error(failure)) => Err(Failure::reported(&failure)),
+        _ => Ok(()),
     }
-    let state = record.state(Status::Running).to_string();
-    if let Err(failure) = run_hooks("poststart", &record.hooks.poststart, &state) {
-        runtime.log.warn(&failure.to_string());
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::process::DumpableBehavior;
@@ -75,6 +76,9 @@ fn prepare(
         keep.push(deferred.listener.as_raw_fd());
     }
     isolate(&plan.process, streams, channel, &keep)?;
+    // Modes are what they are said to be.
+    rustix::process::umask(Mode::empty());
+    plan.persona.apply()?;
     if !namespaces.pid {
         // Others could look into this process, which still holds the launcher's memory, before it executes.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -143,7 +147,7 @@ fn prepare(
     // 7. Others have their word, while both worlds can be seen.
     let mut state = serde_json::Value::Null;
     if let Some(deferred) = &plan.deferred {
-        state = deferred.state_of_self(host)?;
+        state = deferred.state_of_self();
         send(channel, &Report::Progress(raw(&Note::Prepared)));
         wait_for_word(channel)?;
         deferred.run_create_container_hooks(&state)?;

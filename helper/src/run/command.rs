@@ -59,6 +59,11 @@ impl Command {
         }
     }
 
+    /// A container may be made with nothing to execute.
+    pub fn is_some(&self) -> bool {
+        !self.name.is_empty()
+    }
+
     /// Executes the program; the failure is why it could not be.
     pub fn execute(&self) -> Failure {
         let mut refused = None;

@@ -65,7 +65,7 @@ impl Container {
     ) -> std::result::Result<Container, Box<(Failure, Remains)>> {
         let mut remains = Remains {
             removal: Removal {
-                cgroups: plan.cgroups.directories(),
+                cgroups: plan.own_cgroups(),
                 firewall: Vec::new(),
                 claims: plan.extension.network.remove.clone(),
                 trees: [&plan.extension.bundle]
@@ -327,7 +327,7 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
         None,
     )
     .step("make a socket pair")?;
-    let child = plan.namespaces.around_clone(|| {
+    let child = plan.namespaces.around_clone(&host.procfs, || {
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
         sys::process::clone(plan.namespaces.at_clone, cgroup, || {
             child::run(plan, prepared, &streams, &theirs, host)

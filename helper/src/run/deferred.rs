@@ -8,7 +8,7 @@ use rustix::net::RecvFlags;
 use serde_json::{Value, json};
 
 use super::hooks::{Hooks, run_all};
-use super::{Host, Procfs};
+use super::process::DEFAULT_UMASK;
 use crate::error::{Result, Step};
 use crate::sys;
 
@@ -27,7 +27,10 @@ impl Deferred {
     /// In the container's namespaces, with the runtime's root.
     pub fn run_create_container_hooks(&self, state: &Value) -> Result<()> {
         let hooks = &self.hooks.create_container;
-        run_all("createContainer", hooks, &state.to_string())
+        let ours = rustix::process::umask(DEFAULT_UMASK);
+        let ran = run_all("createContainer", hooks, &state.to_string());
+        rustix::process::umask(ours);
+        ran
     }
 
     /// With the container's root.
@@ -57,15 +60,10 @@ impl Deferred {
         }
     }
 
-    /// The container's state for a hook, told by the child itself: the host's /proc knows its number there.
-    pub fn state_of_self(&self, host: &Host) -> Result<Value> {
+    /// The container's state for hooks in its namespaces, where its process has another number.
+    pub fn state_of_self(&self) -> Value {
         let mut state = self.state.clone();
-        state["pid"] = json!(own_pid(&host.procfs)?);
-        Ok(state)
+        state["pid"] = json!(rustix::process::getpid().as_raw_nonzero().get());
+        state
     }
-}
-
-fn own_pid(procfs: &Procfs) -> Result<i32> {
-    let link = rustix::fs::readlinkat(procfs, "self", Vec::new()).step("read /proc/self")?;
-    Ok(link.to_string_lossy().parse().unwrap_or(0))
 }

@@ -41,11 +41,11 @@ pub fn make_devices(root: &Root, devices: &[Device], mounts: &[PlannedMount]) ->
     let directory = root.make_directory("/dev").step("make /dev")?;
     for (path, major, minor) in DEFAULT {
         if !devices.iter().any(|device| device.path == Path::new(path)) {
-            make_device(root, &directory, &default_device(path, major, minor))?;
+            make_device(root, &directory, &default_device(path, major, minor), true)?;
         }
     }
     for device in devices {
-        make_device(root, &directory, device)?;
+        make_device(root, &directory, device, false)?;
     }
     for (target, name) in LINKS {
         match rustix::fs::symlinkat(target, &directory, name) {
@@ -56,7 +56,9 @@ pub fn make_devices(root: &Root, devices: &[Device], mounts: &[PlannedMount]) ->
     Ok(())
 }
 
-fn make_device(root: &Root, dev: &OwnedFd, device: &Device) -> Result<()> {
+/// One that was asked for does not take the place of something else; a default one does, for an image may bring something
+/// under that name, which need not be what it seems.
+fn make_device(root: &Root, dev: &OwnedFd, device: &Device, replaces: bool) -> Result<()> {
     let path = &device.path;
     let name = path.file_name().ok_or_else(|| invalid(path))?;
     // Almost all of them lie in /dev itself, which has been found already.
@@ -71,7 +73,14 @@ fn make_device(root: &Root, dev: &OwnedFd, device: &Device) -> Result<()> {
     };
     let parent = parent.as_ref().unwrap_or(dev);
     match make_node(parent, name, device) {
-        Err(Errno::EXIST) => replace(parent, name, device).step_at("make a device", path),
+        Err(Errno::EXIST)
+            if is_there(parent, name, device).step_at("inspect a device", path)? =>
+        {
+            Ok(())
+        }
+        Err(Errno::EXIST) if replaces => {
+            replace(parent, name, device).step_at("make a device", path)
+        }
         // In a user namespace, or where the devices cgroup forbids it: the host's own node, if it is the same device.
         Err(Errno::PERM) => bind_host_device(root, device),
         made => made.step_at("make a device", path),
@@ -90,12 +99,16 @@ fn make_node(parent: impl AsFd, name: &std::ffi::OsStr, device: &Device) -> rust
     Ok(())
 }
 
-/// An image may bring something under that name, which need not be what it seems.
-fn replace(parent: impl AsFd, name: &std::ffi::OsStr, device: &Device) -> rustix::io::Result<()> {
+fn is_there(
+    parent: impl AsFd,
+    name: &std::ffi::OsStr,
+    device: &Device,
+) -> rustix::io::Result<bool> {
     let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if device.is(&found) {
-        return Ok(());
-    }
+    Ok(device.is(&found))
+}
+
+fn replace(parent: impl AsFd, name: &std::ffi::OsStr, device: &Device) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(&parent, name, AtFlags::empty())?;
     make_node(parent, name, device)
 }

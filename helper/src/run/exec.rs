@@ -28,6 +28,7 @@ use super::namespaces::{JoinPlan, not_running};
 use super::plan::Plan;
 use super::process::PlannedProcess;
 use super::program::{End, Program, Started, wait};
+use super::scheduling::PlannedPersona;
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Filters, Host};
@@ -61,6 +62,7 @@ pub struct Inside {
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
     pub ulimit_clamp: bool,
+    pub persona: PlannedPersona,
     /// Its own program's.
     pub filter: Option<Rc<Filter>>,
 }
@@ -75,6 +77,7 @@ impl Inside {
             uid_mappings: plan.linux.uid_mappings.clone(),
             gid_mappings: plan.linux.gid_mappings.clone(),
             ulimit_clamp: plan.extension.ulimit_clamp,
+            persona: plan.persona.clone(),
             filter: plan.process.filter.clone(),
         }
     }
@@ -259,13 +262,15 @@ fn begin(
     let directory = cgroup.open_v2()?;
     let directory = directory.as_ref().map(AsFd::as_fd);
     let child = || run(process, container, cgroup, &streams, &theirs, host);
-    let child = if host.rootless {
-        clone_by_another(&inside.namespaces, container.pidfd, directory, child)?
-    } else {
-        inside.namespaces.around_clone(container.pidfd, || {
-            unseen(|| sys::process::clone(0, directory, child).step("clone the program"))
-        })?
-    };
+    let child = process.scheduling.affinity.around_clone(|| {
+        if host.rootless {
+            clone_by_another(&inside.namespaces, container.pidfd, directory, child)
+        } else {
+            inside.namespaces.around_clone(container.pidfd, || {
+                unseen(|| sys::process::clone(0, directory, child).step("clone the program"))
+            })
+        }
+    })?;
     Ok(Program::new(child, ours, streams))
 }
 
@@ -353,6 +358,8 @@ fn prepare(
 
     // 2. What needs the host's file systems, which are out of reach afterwards.
     cgroup.join_v1()?;
+    process.scheduling.affinity.apply()?;
+    container.inside.persona.apply()?;
     set_attributes(process, host)?;
     if host.rootless {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide this process")?;

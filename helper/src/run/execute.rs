@@ -136,10 +136,17 @@ pub fn become_program_later(
 ) -> Result<()> {
     let warnings = prepare_program(process, channel, false, descriptors)?;
     let confinement = credentials::assume(process)?;
-    process.command.find()?;
+    if process.command.is_some() {
+        process.command.find()?;
+    }
     rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
     report_ready(terminal, channel, warnings)?;
     deferred.wait_for_start(channel)?;
+    if !process.command.is_some() {
+        return Err(
+            Failure::kind("start the container", "config-invalid").detail("process is not set")
+        );
+    }
     deferred.run_start_container_hooks(state)?;
     confinement.confine()
 }
@@ -152,8 +159,9 @@ fn prepare_program(
 ) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     rustix::process::setrlimit(Resource::Nofile, descriptors).step("restore RLIMIT_NOFILE")?;
+    process.scheduling.apply()?;
     rlimits::apply(&process.rlimits, process.ulimit_clamp, &mut warnings)?;
-    rustix::process::umask(Mode::from_raw_mode(process.umask));
+    rustix::process::umask(process.umask);
     sys::close::close_all_on_exec(process.preserved().end as u32).step("mark descriptors")?;
     if keeps_channel {
         rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty()).step("keep the channel")?;

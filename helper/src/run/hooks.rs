@@ -74,6 +74,9 @@ impl Hooks {
     }
 }
 
+/// The kind of every failure of a hook.
+pub const HOOK_FAILED: &str = "hook-failed";
+
 /// Runs them one after the other; the first that fails is the last.
 pub fn run_all(stage: &str, hooks: &[Hook], state: &str) -> Result<()> {
     hooks.iter().try_for_each(|hook| hook.run(stage, state))
@@ -81,6 +84,13 @@ pub fn run_all(stage: &str, hooks: &[Hook], state: &str) -> Result<()> {
 
 impl Hook {
     pub fn run(&self, stage: &str, state: &str) -> Result<()> {
+        self.attempt(stage, state).map_err(|failure| Failure {
+            kind: Some(HOOK_FAILED),
+            ..failure
+        })
+    }
+
+    fn attempt(&self, stage: &str, state: &str) -> Result<()> {
         let step = || format!("run a {stage} hook");
         // Files in memory instead of pipes: nobody has to read and write while the hook runs, and what it leaves behind
         // may keep its output open for as long as it likes.
@@ -112,7 +122,7 @@ impl Hook {
             None => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failure::kind(step(), "hook-failed")
+                return Err(Failure::new(step())
                     .path(&self.path)
                     .detail("it took longer than its timeout"));
             }
@@ -123,9 +133,11 @@ impl Hook {
         let mut said = String::new();
         let _ = output.rewind();
         let _ = output.read_to_string(&mut said);
-        Err(Failure::kind(step(), "hook-failed")
-            .path(&self.path)
-            .detail(format!("{}: {}", describe(status), said.trim())))
+        Err(Failure::new(step()).path(&self.path).detail(format!(
+            "{}: {}",
+            describe(status),
+            said.trim()
+        )))
     }
 
     /// `None` when the time is up.

@@ -25,6 +25,7 @@ mod program;
 mod rlimits;
 mod root;
 mod rootfs;
+mod scheduling;
 mod stdio;
 mod sysctl;
 mod terminal;
@@ -44,10 +45,11 @@ pub use config::{
     Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names,
 };
 pub use container::{Container, Remains, Removal, id_map};
+pub use credentials::PlannedCapabilities;
 pub use deferred::{Deferred, START};
 pub use exec::{Entry, Exec, ExecRequest, Inside};
 pub use filters::Filters;
-pub use hooks::{Hooks, run_all as run_hooks};
+pub use hooks::{HOOK_FAILED, Hooks, run_all as run_hooks};
 pub use init::init;
 pub use plan::Plan;
 pub use procfs::Procfs;

@@ -1,5 +1,6 @@
 //! Which namespaces are new, which are joined, and when.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
-use super::config::{Linux, Namespace, NamespaceType};
+use super::config::{Linux, Namespace, NamespaceType, TimeOffset};
+use super::procfs::Procfs;
 use crate::error::{Failure, Result, Step};
 use crate::sys::namespace::{join, join_process, unshare};
 
@@ -25,6 +27,9 @@ pub struct PlannedNamespaces {
     pub join: Vec<(NamespaceType, PathBuf)>,
     /// Existing ones that only a child's child would be in: the launcher enters them around the clone.
     pub join_before: Vec<(NamespaceType, PathBuf)>,
+    /// As /proc/<pid>/timens_offsets takes them. Nobody may be in the time namespace yet, so the launcher makes it around
+    /// the clone; none: it is made by the clone.
+    time_offsets: String,
 }
 
 impl PlannedNamespaces {
@@ -38,8 +43,15 @@ impl PlannedNamespaces {
             pid: false,
             join: Vec::new(),
             join_before: Vec::new(),
+            time_offsets: String::new(),
         };
-        for Namespace { kind, path } in &linux.namespaces {
+        for (index, Namespace { kind, path }) in linux.namespaces.iter().enumerate() {
+            let twice = linux.namespaces[..index]
+                .iter()
+                .any(|other| other.kind == *kind);
+            if twice {
+                return Err(invalid("a type is there twice"));
+            }
             match (kind, path) {
                 (NamespaceType::Pid | NamespaceType::Time, Some(path)) => {
                     planned.join_before.push((*kind, path.clone()));
@@ -64,6 +76,15 @@ impl PlannedNamespaces {
         {
             return Err(invalid("a new user namespace and its mappings go together"));
         }
+        planned.time_offsets = time_offsets(&linux.time_offsets)?;
+        let time = UnshareFlags::NEWTIME.bits() as u64;
+        if !planned.time_offsets.is_empty() {
+            if planned.at_clone & time == 0 {
+                return Err(Failure::kind("read linux.timeOffsets", "config-invalid")
+                    .detail("offsets are for a new time namespace"));
+            }
+            planned.at_clone &= !time;
+        }
         Ok(planned)
     }
 
@@ -81,21 +102,34 @@ impl PlannedNamespaces {
 
     /// Runs `clone`, which returns in the launcher only, with the children of this process going into the namespaces of
     /// `join_before`.
-    pub fn around_clone<T>(&self, clone: impl FnOnce() -> Result<T>) -> Result<T> {
-        let back: Vec<_> = self
-            .join_before
-            .iter()
-            .map(|(kind, _)| Ok((*kind, open(Path::new(own(*kind)))?)))
+    pub fn around_clone<T>(&self, procfs: &Procfs, clone: impl FnOnce() -> Result<T>) -> Result<T> {
+        let time = (!self.time_offsets.is_empty()).then_some(NamespaceType::Time);
+        let left = self.join_before.iter().map(|(kind, _)| *kind).chain(time);
+        let back: Vec<_> = left
+            .map(|kind| Ok((kind, open(Path::new(own(kind)))?)))
             .collect::<Result<_>>()?;
         let entered = self
             .join_before
             .iter()
             .try_for_each(|(kind, path)| join_path(*kind, path));
-        let cloned = entered.and_then(|()| clone());
+        let cloned = entered
+            .and_then(|()| self.make_time_namespace(procfs))
+            .and_then(|()| clone());
         for (kind, fd) in back {
             join(fd, Some(link_type(kind))).step("return to the launcher's namespace")?;
         }
         cloned
+    }
+}
+
+impl PlannedNamespaces {
+    /// For the children of this process.
+    fn make_time_namespace(&self, procfs: &Procfs) -> Result<()> {
+        if self.time_offsets.is_empty() {
+            return Ok(());
+        }
+        unshare(UnshareFlags::NEWTIME).step("make a time namespace")?;
+        procfs.write("self/timens_offsets", self.time_offsets.as_bytes())
     }
 }
 
@@ -117,6 +151,9 @@ impl PlannedNamespaces {
         }
         if self.cgroup {
             flags |= UnshareFlags::NEWCGROUP;
+        }
+        if !self.time_offsets.is_empty() {
+            flags |= UnshareFlags::NEWTIME;
         }
         for (kind, _) in self.join.iter().chain(&self.join_before) {
             flags |= flag(*kind);
@@ -179,6 +216,19 @@ pub fn unshare_network() -> Result<()> {
 
 pub fn unshare_cgroup() -> Result<()> {
     unshare(UnshareFlags::NEWCGROUP).step("make a cgroup namespace")
+}
+
+fn time_offsets(offsets: &BTreeMap<String, TimeOffset>) -> Result<String> {
+    let mut lines = String::new();
+    for (clock, TimeOffset { secs, nanosecs }) in offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(
+                Failure::kind("read linux.timeOffsets", "config-invalid").detail(clock.clone())
+            );
+        }
+        lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
+    }
+    Ok(lines)
 }
 
 fn join_path(kind: NamespaceType, path: &Path) -> Result<()> {

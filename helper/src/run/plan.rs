@@ -11,6 +11,7 @@ use super::hooks::Hooks;
 use super::mounts::PlannedMount;
 use super::namespaces::PlannedNamespaces;
 use super::process::PlannedProcess;
+use super::scheduling::PlannedPersona;
 use super::sysctl;
 use crate::error::{Failure, Result};
 
@@ -27,9 +28,12 @@ pub struct Plan {
     pub hostname: Option<String>,
     pub domainname: Option<String>,
     pub process: PlannedProcess,
+    pub persona: PlannedPersona,
     pub extension: Extension,
     /// Run for a deferred container only.
     pub hooks: Hooks,
+    /// Were there before the container, and stay.
+    pub others_cgroups: Vec<PathBuf>,
     /// The program waits for `start`.
     pub deferred: Option<Deferred>,
 }
@@ -87,11 +91,25 @@ impl Plan {
             hostname,
             domainname,
             process: PlannedProcess::plan(process, keelson.ulimit_clamp, filter)?,
+            persona: PlannedPersona::plan(
+                linux.personality.as_ref(),
+                linux.memory_policy.as_ref(),
+            )?,
             linux,
             extension: keelson,
             hooks,
+            others_cgroups: Vec::new(),
             deferred: None,
         })
+    }
+}
+
+impl Plan {
+    /// Those that go with the container.
+    pub fn own_cgroups(&self) -> Vec<PathBuf> {
+        let mut directories = self.cgroups.directories();
+        directories.retain(|directory| !self.others_cgroups.contains(directory));
+        directories
     }
 }
 
@@ -99,12 +117,15 @@ impl Plan {
 fn refuse_unsupported(config: &Config) -> Result<()> {
     let Config { linux, .. } = config;
     let asked = [
-        ("linux.timeOffsets", linux.time_offsets.is_some()),
-        ("linux.mountLabel", linux.mount_label.is_some()),
+        (
+            "linux.mountLabel",
+            linux
+                .mount_label
+                .as_ref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.personality", linux.personality.is_some()),
         ("linux.netDevices", linux.net_devices.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(Failure::kind("read the configuration", "config-invalid")

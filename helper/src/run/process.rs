@@ -2,15 +2,18 @@
 
 use std::rc::Rc;
 
+use rustix::fs::Mode;
+
 use super::command::Command;
 use super::config::{ConsoleSize, Process, User};
 use super::credentials::{Filter, PlannedCapabilities};
 use super::rlimits::{self, PlannedRlimit};
+use super::scheduling::PlannedScheduling;
 use crate::error::{Failure, Result};
 
 pub struct PlannedProcess {
     pub user: User,
-    pub umask: u32,
+    pub umask: Mode,
     pub cwd: String,
     pub command: Command,
     pub capabilities: PlannedCapabilities,
@@ -21,6 +24,7 @@ pub struct PlannedProcess {
     pub rlimits: Vec<PlannedRlimit>,
     /// One that may not be raised so far is lowered to what is there, with a warning.
     pub ulimit_clamp: bool,
+    pub scheduling: PlannedScheduling,
     pub filter: Option<Rc<Filter>>,
     /// Its standard streams, and as many descriptors after them, are its parent's.
     pub inherited: Option<u32>,
@@ -29,7 +33,7 @@ pub struct PlannedProcess {
 }
 
 /// "If unspecified, the umask is the runtime's": runc's and Docker's.
-const DEFAULT_UMASK: u32 = 0o022;
+pub const DEFAULT_UMASK: Mode = Mode::from_raw_mode(0o022);
 
 impl PlannedProcess {
     /// The descriptors behind the standard streams that it gets from its parent.
@@ -38,12 +42,15 @@ impl PlannedProcess {
     }
 
     pub fn plan(process: Process, ulimit_clamp: bool, filter: Option<Rc<Filter>>) -> Result<Self> {
-        refuse_unsupported(&process)?;
         if !process.cwd.starts_with('/') {
             return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
         }
         Ok(PlannedProcess {
-            umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
+            scheduling: PlannedScheduling::plan(&process)?,
+            umask: process
+                .user
+                .umask
+                .map_or(DEFAULT_UMASK, Mode::from_raw_mode),
             command: Command::plan(&process)?,
             capabilities: PlannedCapabilities::plan(process.capabilities.as_ref())?,
             no_new_privileges: process.no_new_privileges,
@@ -62,22 +69,5 @@ impl PlannedProcess {
                 .terminal
                 .then(|| process.console_size.unwrap_or_default()),
         })
-    }
-}
-
-/// What would be passed over in silence is an error.
-fn refuse_unsupported(process: &Process) -> Result<()> {
-    let asked = [
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        (
-            "process.execCPUAffinity",
-            process.exec_cpu_affinity.is_some(),
-        ),
-    ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Failure::kind("read the configuration", "config-invalid")
-            .detail(format!("{field} is not carried out"))),
-        None => Ok(()),
     }
 }

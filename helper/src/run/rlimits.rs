@@ -18,12 +18,20 @@ pub struct PlannedRlimit {
 }
 
 pub fn plan(rlimits: &[config::Rlimit]) -> Result<Vec<PlannedRlimit>> {
+    let invalid =
+        |detail: String| Failure::kind("read process.rlimits", "config-invalid").detail(detail);
+    for (index, rlimit) in rlimits.iter().enumerate() {
+        if rlimits[..index]
+            .iter()
+            .any(|other| other.kind == rlimit.kind)
+        {
+            return Err(invalid(format!("{} is there twice", rlimit.kind)));
+        }
+    }
     rlimits
         .iter()
         .map(|rlimit| {
-            let resource = resource(&rlimit.kind).ok_or_else(|| {
-                Failure::kind("read process.rlimits", "config-invalid").detail(rlimit.kind.clone())
-            })?;
+            let resource = resource(&rlimit.kind).ok_or_else(|| invalid(rlimit.kind.clone()))?;
             let finite = |value: u64| (value < INFINITY).then_some(value);
             let limit = Rlimit {
                 current: finite(rlimit.soft),

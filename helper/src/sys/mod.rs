@@ -10,5 +10,6 @@ pub mod namespace;
 pub mod network;
 pub mod probe;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;

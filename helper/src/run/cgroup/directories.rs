@@ -13,7 +13,7 @@ const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// Controllers worth having on: for limits, and for what is reported of a container.
-const WANTED: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
+const WANTED: [&str; 7] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma"];
 
 /// Needed even without a limit: it tells of an OOM kill.
 const REPORTED: &str = "memory";

@@ -222,6 +222,22 @@ fn limit_or_max(limit: i64) -> String {
     }
 }
 
+/// Of the file that both versions have.
+fn rdma(resources: &mut Resources) -> Vec<Write> {
+    std::mem::take(&mut resources.rdma)
+        .iter()
+        .map(|(adapter, limits)| {
+            let limit = |name, value: Option<u32>| match value {
+                Some(value) => format!(" {name}={value}"),
+                None => String::new(),
+            };
+            let handles = limit("hca_handle", limits.hca_handles);
+            let objects = limit("hca_object", limits.hca_objects);
+            Write::new("rdma.max", format!("{adapter}{handles}{objects}"))
+        })
+        .collect()
+}
+
 fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
     for Write { files, value } in writes {
         let mut outcome = Ok(());
@@ -271,6 +287,8 @@ fn unmet(resources: &Resources) -> Option<&'static str> {
         block_io,
         hugepage_limits,
         unified,
+        network,
+        rdma,
         devices: _,
     } = resources;
     [
@@ -278,6 +296,9 @@ fn unmet(resources: &Resources) -> Option<&'static str> {
             "memory",
             memory.limit.is_some() || memory.reservation.is_some() || memory.swap.is_some(),
         ),
+        ("memory.kernel", memory.kernel.is_some()),
+        ("memory.kernelTCP", memory.kernel_tcp.is_some()),
+        ("memory.useHierarchy", memory.use_hierarchy.is_some()),
         ("memory.swappiness", memory.swappiness.is_some()),
         (
             "memory.disableOOMKiller",
@@ -288,6 +309,10 @@ fn unmet(resources: &Resources) -> Option<&'static str> {
             cpu.shares.is_some() || cpu.quota.is_some() || cpu.period.is_some(),
         ),
         ("cpu", cpu.burst.is_some() || cpu.idle.is_some()),
+        (
+            "realtime cpu",
+            cpu.realtime_runtime.is_some() || cpu.realtime_period.is_some(),
+        ),
         ("cpuset", cpu.cpus.is_some() || cpu.mems.is_some()),
         ("pids", pids.is_some()),
         (
@@ -301,6 +326,10 @@ fn unmet(resources: &Resources) -> Option<&'static str> {
                 || !block_io.throttle_read_iops_device.is_empty()
                 || !block_io.throttle_write_iops_device.is_empty(),
         ),
+        ("blockIO.leafWeight", block_io.leaf_weight.is_some()),
+        ("network.classID", network.class_id.is_some()),
+        ("network.priorities", !network.priorities.is_empty()),
+        ("rdma", !rdma.is_empty()),
         ("hugepageLimits", !hugepage_limits.is_empty()),
         ("unified", !unified.is_empty()),
     ]

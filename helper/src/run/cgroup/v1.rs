@@ -1,8 +1,8 @@
 //! What is written for cgroup v1.
 
-use super::{Write, limit_or_max};
+use super::{Write, limit_or_max, rdma};
 use crate::error::Result;
-use crate::run::config::{Resources, Throttle};
+use crate::run::config::{InterfacePriority, Resources, Throttle};
 
 /// Takes out of `resources` what `controller` carries out.
 pub fn take(controller: &str, resources: &mut Resources) -> Result<Vec<Write>> {
@@ -16,6 +16,9 @@ pub fn take(controller: &str, resources: &mut Resources) -> Result<Vec<Write>> {
             "pids" => pids(resources),
             "blkio" => blkio(resources),
             "hugetlb" => hugetlb(resources),
+            "net_cls" => net_cls(resources),
+            "net_prio" => net_prio(resources),
+            "rdma" => rdma(resources),
             _ => Vec::new(),
         })
         .collect())
@@ -24,11 +27,16 @@ pub fn take(controller: &str, resources: &mut Resources) -> Result<Vec<Write>> {
 fn memory(resources: &mut Resources) -> Vec<Write> {
     let memory = std::mem::take(&mut resources.memory);
     let mut writes = Vec::new();
+    if let Some(hierarchical) = memory.use_hierarchy {
+        writes.push(Write::new("memory.use_hierarchy", u8::from(hierarchical)));
+    }
     // Memory before memory and swap: the first may never be the larger one.
     let limits = [
         ("memory.limit_in_bytes", memory.limit),
         ("memory.memsw.limit_in_bytes", memory.swap),
         ("memory.soft_limit_in_bytes", memory.reservation),
+        ("memory.kmem.limit_in_bytes", memory.kernel),
+        ("memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp),
     ];
     for (file, limit) in limits {
         if let Some(limit) = limit.filter(|&limit| limit != 0) {
@@ -49,6 +57,12 @@ fn cpu(resources: &mut Resources) -> Vec<Write> {
     let mut writes = Vec::new();
     if let Some(shares) = cpu.shares.take().filter(|&shares| shares != 0) {
         writes.push(Write::new("cpu.shares", shares));
+    }
+    if let Some(period) = cpu.realtime_period.take() {
+        writes.push(Write::new("cpu.rt_period_us", period));
+    }
+    if let Some(runtime) = cpu.realtime_runtime.take() {
+        writes.push(Write::new("cpu.rt_runtime_us", runtime));
     }
     if let Some(period) = cpu.period.take().filter(|&period| period != 0) {
         writes.push(Write::new("cpu.cfs_period_us", period));
@@ -96,10 +110,17 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
     if let Some(weight) = io.weight.filter(|&weight| weight != 0) {
         writes.push(Write::new("blkio.weight", weight).or("blkio.bfq.weight"));
     }
+    if let Some(weight) = io.leaf_weight.filter(|&weight| weight != 0) {
+        writes.push(Write::new("blkio.leaf_weight", weight));
+    }
     for device in &io.weight_device {
+        let value = |weight| format!("{}:{} {weight}", device.major, device.minor);
         if let Some(weight) = device.weight {
-            let value = format!("{}:{} {weight}", device.major, device.minor);
-            writes.push(Write::new("blkio.weight_device", value).or("blkio.bfq.weight_device"));
+            let write = Write::new("blkio.weight_device", value(weight));
+            writes.push(write.or("blkio.bfq.weight_device"));
+        }
+        if let Some(weight) = device.leaf_weight {
+            writes.push(Write::new("blkio.leaf_weight_device", value(weight)));
         }
     }
     let throttles = [
@@ -136,6 +157,22 @@ fn hugetlb(resources: &mut Resources) -> Vec<Write> {
                 format!("hugetlb.{}.limit_in_bytes", limit.page_size),
                 limit.limit,
             )
+        })
+        .collect()
+}
+
+fn net_cls(resources: &mut Resources) -> Vec<Write> {
+    let id = resources.network.class_id.take();
+    id.map(|id| Write::new("net_cls.classid", id))
+        .into_iter()
+        .collect()
+}
+
+fn net_prio(resources: &mut Resources) -> Vec<Write> {
+    std::mem::take(&mut resources.network.priorities)
+        .iter()
+        .map(|InterfacePriority { name, priority }| {
+            Write::new("net_prio.ifpriomap", format!("{name} {priority}"))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! What is written for cgroup v2.
 
-use super::{Write, limit_or_max};
+use super::{Write, limit_or_max, rdma};
 use crate::error::{Failure, Result};
 use crate::run::config::Resources;
 
@@ -20,6 +20,7 @@ pub fn take(resources: &mut Resources) -> Result<Vec<Write>> {
             limit.limit,
         ));
     }
+    writes.extend(rdma(resources));
     for (file, value) in std::mem::take(&mut resources.unified) {
         if file.contains('/') || !file.contains('.') || file.starts_with("cgroup.") {
             return Err(
@@ -34,6 +35,8 @@ pub fn take(resources: &mut Resources) -> Result<Vec<Write>> {
 fn memory(resources: &mut Resources) -> Result<Vec<Write>> {
     let memory = &mut resources.memory;
     let mut writes = Vec::new();
+    // It knows no other way.
+    memory.use_hierarchy = memory.use_hierarchy.filter(|hierarchical| !hierarchical);
     let limit = memory.limit.take().filter(|&limit| limit != 0);
     if let Some(limit) = limit {
         writes.push(Write::new("memory.max", limit_or_max(limit)));
@@ -106,6 +109,13 @@ fn weight_of_shares(shares: u64) -> u64 {
 
 fn io(resources: &mut Resources) -> Vec<Write> {
     let io = std::mem::take(&mut resources.block_io);
+    // Leaves have no weight of their own.
+    resources.block_io.leaf_weight = io.leaf_weight;
+    let mut leaves = io
+        .weight_device
+        .iter()
+        .filter_map(|device| device.leaf_weight);
+    resources.block_io.leaf_weight = resources.block_io.leaf_weight.or(leaves.next());
     let mut writes = Vec::new();
     if let Some(weight) = io.weight.filter(|&weight| weight != 0) {
         writes.push(Write::new("io.bfq.weight", weight).or("io.weight"));

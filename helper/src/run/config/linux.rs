@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::Resources;
+use super::{MemoryPolicy, Personality, Resources};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -23,13 +23,14 @@ pub struct Linux {
     pub rootfs_propagation: Option<String>,
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
+    pub personality: Option<Personality>,
+    pub memory_policy: Option<MemoryPolicy>,
+    /// By the name of the clock.
+    pub time_offsets: BTreeMap<String, TimeOffset>,
     /// Not carried out, so refused; those below too.
-    pub time_offsets: Option<IgnoredAny>,
-    pub mount_label: Option<IgnoredAny>,
+    pub mount_label: Option<String>,
     pub intel_rdt: Option<IgnoredAny>,
-    pub personality: Option<IgnoredAny>,
     pub net_devices: Option<IgnoredAny>,
-    pub memory_policy: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +52,13 @@ pub enum NamespaceType {
     Cgroup,
     User,
     Time,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct TimeOffset {
+    pub secs: i64,
+    pub nanosecs: u32,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -8,6 +8,7 @@ mod linux;
 mod mount_options;
 mod process;
 mod resources;
+mod scheduling;
 
 use std::path::PathBuf;
 
@@ -17,10 +18,11 @@ use super::hooks::Hooks;
 
 pub use capability::{capability_names, parse_capabilities};
 pub use extension::{BundleFile, Cgroups, Extension, RootfsMount, Stdio, StreamKind};
-pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
+pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType, TimeOffset};
 pub use mount_options::{MountOptions, Propagation};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
-pub use resources::{DeviceRule, Resources, Throttle};
+pub use resources::{DeviceRule, InterfacePriority, Resources, Throttle};
+pub use scheduling::{CpuAffinity, IoPriority, MemoryPolicy, Personality, Scheduler};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

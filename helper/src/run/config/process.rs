@@ -1,7 +1,8 @@
 //! `process`: what is executed, and as whom.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+
+use super::{CpuAffinity, IoPriority, Scheduler};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,11 +23,11 @@ pub struct Process {
     pub apparmor_profile: Option<String>,
     pub selinux_label: Option<String>,
     pub oom_score_adj: Option<i32>,
-    /// Not carried out, so refused; those below too.
-    pub scheduler: Option<IgnoredAny>,
-    pub io_priority: Option<IgnoredAny>,
+    pub scheduler: Option<Scheduler>,
+    pub io_priority: Option<IoPriority>,
+    /// Of what is executed in the container, not of its own program.
     #[serde(rename = "execCPUAffinity")]
-    pub exec_cpu_affinity: Option<IgnoredAny>,
+    pub exec_cpu_affinity: Option<CpuAffinity>,
 }
 
 /// In characters. 0 by 0 is one that nobody has given a size.

@@ -13,6 +13,9 @@ pub struct Resources {
     #[serde(rename = "blockIO")]
     pub block_io: BlockIo,
     pub hugepage_limits: Vec<HugepageLimit>,
+    pub network: Network,
+    /// By the name of the adapter.
+    pub rdma: BTreeMap<String, Rdma>,
     /// Files of a v2 cgroup and what to write there.
     pub unified: BTreeMap<String, String>,
     /// Absent: not limited. Later rules win.
@@ -30,6 +33,10 @@ pub struct Memory {
     pub swappiness: Option<u64>,
     #[serde(rename = "disableOOMKiller")]
     pub disable_oom_killer: Option<bool>,
+    pub kernel: Option<i64>,
+    #[serde(rename = "kernelTCP")]
+    pub kernel_tcp: Option<i64>,
+    pub use_hierarchy: Option<bool>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -43,6 +50,9 @@ pub struct Cpu {
     pub cpus: Option<String>,
     pub mems: Option<String>,
     pub idle: Option<i64>,
+    /// Microseconds in each period.
+    pub realtime_runtime: Option<i64>,
+    pub realtime_period: Option<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +65,7 @@ pub struct Pids {
 #[serde(rename_all = "camelCase", default)]
 pub struct BlockIo {
     pub weight: Option<u16>,
+    pub leaf_weight: Option<u16>,
     pub weight_device: Vec<WeightDevice>,
     pub throttle_read_bps_device: Vec<Throttle>,
     pub throttle_write_bps_device: Vec<Throttle>,
@@ -69,6 +80,8 @@ pub struct WeightDevice {
     pub major: u32,
     pub minor: u32,
     pub weight: Option<u16>,
+    #[serde(rename = "leafWeight")]
+    pub leaf_weight: Option<u16>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +97,27 @@ pub struct HugepageLimit {
     /// `2MB`, `1GB`, ...
     pub page_size: String,
     pub limit: u64,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    #[serde(rename = "classID")]
+    pub class_id: Option<u32>,
+    pub priorities: Vec<InterfacePriority>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct InterfacePriority {
+    pub name: String,
+    pub priority: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rdma {
+    pub hca_handles: Option<u32>,
+    pub hca_objects: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
