@@ -68,7 +68,14 @@ impl Failure {
             kind: Option<String>,
         }
         let Kind { kind } = serde_json::from_str(json.get()).unwrap_or_default();
-        let kinds = ["command-not-found", "command-not-executable", "hook-failed"];
+        let kinds = [
+            "command-not-found",
+            "command-not-executable",
+            "hook-failed",
+            "idmap-unsupported",
+            "mount-source-missing",
+            "peer-not-running",
+        ];
         Failure {
             kind: kinds
                 .into_iter()

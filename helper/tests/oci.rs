@@ -376,7 +376,10 @@ fn hooks_run_in_order_with_the_state() {
     assert!(!Path::new(&shared).join("state").exists());
     bundle.ok("start");
     let state: Value = serde_json::from_str(&bundle.read("shared/state")).unwrap();
-    assert_eq!((&state["status"], &state["pid"]), (&json!("created"), &json!(1)));
+    assert_eq!(
+        (&state["status"], &state["pid"]),
+        (&json!("created"), &json!(1))
+    );
     assert!(
         bundle
             .read("hooks.log")

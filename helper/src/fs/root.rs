@@ -185,7 +185,7 @@ fn running(pid: i32, parent: i32, submounts: bool) -> Result<OwnedFd> {
 }
 
 /// The fourth field of stat(5); the second one, the program's name, may hold anything, parentheses included.
-fn parent_of(stat: &Path) -> Option<i32> {
+pub fn parent_of(stat: &Path) -> Option<i32> {
     let text = std::fs::read(stat).ok()?;
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(&text[end + 1..]).ok()?;

@@ -18,11 +18,13 @@ use rustix::process::DumpableBehavior;
 use super::devices::make_devices;
 use super::execute::{
     become_program, become_program_later, become_root, enter_working_directory, isolate, open_root,
-    send, set_attributes,
+    send, set_labels, set_oom_score,
 };
 use super::masks::{make_readonly, mask_paths};
-use super::mounts::{clone_shared_sources, close_late, mount_all};
+use super::mounts::{close_late, mount_all, take_sources};
 use super::namespaces::{unshare_cgroup, unshare_network};
+use super::outside::Outside;
+use super::peers::Peers;
 use super::plan::Plan;
 use super::program::Note;
 use super::root::Root;
@@ -37,15 +39,16 @@ use crate::sys::mount::{MountAttributes, mount_setattr};
 
 /// Carries the plan out and executes the program. What goes wrong is told over the channel.
 ///
-/// `prepared` is the root file system where the launcher has made it.
+/// `outside` is what was made for it already.
 pub fn run(
     plan: &Plan,
-    prepared: Option<Vec<OwnedFd>>,
+    outside: Outside,
+    peers: &Peers,
     streams: &Streams,
     channel: &OwnedFd,
     host: &Host,
 ) -> ! {
-    let failure = match prepare(plan, prepared, streams, channel, host) {
+    let failure = match prepare(plan, outside, peers, streams, channel, host) {
         Ok(()) if plan.extension.init => plan
             .process
             .command
@@ -59,7 +62,8 @@ pub fn run(
 
 fn prepare(
     plan: &Plan,
-    prepared: Option<Vec<OwnedFd>>,
+    mut outside: Outside,
+    peers: &Peers,
     streams: &Streams,
     channel: &OwnedFd,
     host: &Host,
@@ -67,7 +71,7 @@ fn prepare(
     let namespaces = &plan.namespaces;
 
     // 1. Leave the launcher: its descriptors, its session, its keys, its life after death.
-    let mut keep: Vec<_> = prepared.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+    let mut keep: Vec<_> = outside.descriptors().chain(peers.descriptors()).collect();
     keep.push(host.procfs.as_fd().as_raw_fd());
     if plan.extension.init {
         keep.push(host.helper.as_raw_fd());
@@ -79,6 +83,10 @@ fn prepare(
     // Modes are what they are said to be.
     rustix::process::umask(Mode::empty());
     plan.persona.apply()?;
+    set_labels(&plan.process, host)?;
+    if !namespaces.user {
+        set_oom_score(&plan.process, "self", host)?;
+    }
     if !namespaces.pid {
         // Others could look into this process, which still holds the launcher's memory, before it executes.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -86,17 +94,17 @@ fn prepare(
     }
 
     // 2. Namespaces that do not depend on the launcher's next steps.
-    namespaces.join_existing()?;
+    namespaces.join_existing(peers)?;
     if namespaces.network {
         unshare_network()?;
     }
 
     // 3. The root file system.
-    let shared = clone_shared_sources(&plan.mounts)?;
+    let sources = take_sources(&plan.mounts, &mut outside)?;
     stop_propagation()?;
-    let root = match prepared {
-        Some(mounts) => attach_rootfs(mounts, &plan.root)?,
-        None => mount_rootfs(&plan.extension.rootfs, &plan.root)?,
+    let root = match outside.rootfs.is_empty() {
+        false => attach_rootfs(outside.rootfs, &plan.root)?,
+        true => mount_rootfs(&plan.extension.rootfs, &plan.root)?,
     };
     let root = Root::new(root);
 
@@ -112,7 +120,7 @@ fn prepare(
     }
 
     // 5. What is mounted and made inside the root, and hidden there.
-    let late = mount_all(&root, &plan.mounts, shared, &plan.cgroups)?;
+    let late = mount_all(&root, &plan.mounts, sources, &plan.cgroups)?;
     make_devices(&root, &plan.devices, &plan.mounts)?;
     let cwd = &plan.process.cwd;
     root.make_directory(cwd)
@@ -142,7 +150,6 @@ fn prepare(
     }
     plan.extension.network.settle()?;
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
-    set_attributes(&plan.process, host)?;
 
     // 7. Others have their word, while both worlds can be seen.
     let mut state = serde_json::Value::Null;

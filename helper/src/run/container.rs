@@ -14,9 +14,11 @@ use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_k
 use super::child;
 use super::config::IdMapping;
 use super::exec::{Entry, Inside};
+use super::execute::set_oom_score;
+use super::outside::Outside;
+use super::peers::Peers;
 use super::plan::Plan;
 use super::program::{End, Program, Started};
-use super::rootfs::prepare_rootfs;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::net::{FirewallCommand, detach};
@@ -315,10 +317,8 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
         map(&plan.linux.uid_mappings, user.uid),
         map(&plan.linux.gid_mappings, user.gid),
     )?;
-    let prepared = match plan.namespaces.user {
-        true => Some(prepare_rootfs(&plan.extension.rootfs)?),
-        false => None,
-    };
+    let peers = Peers::open(&plan.extension.peers)?;
+    let outside = Outside::make(plan, &peers)?.unwrap_or_default();
     let cgroup = plan.cgroups.open_v2()?;
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -327,10 +327,10 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
         None,
     )
     .step("make a socket pair")?;
-    let child = plan.namespaces.around_clone(&host.procfs, || {
+    let child = plan.namespaces.around_clone(&host.procfs, &peers, || {
         let cgroup = cgroup.as_ref().map(AsFd::as_fd);
         sys::process::clone(plan.namespaces.at_clone, cgroup, || {
-            child::run(plan, prepared, &streams, &theirs, host)
+            child::run(plan, outside, &peers, &streams, &theirs, host)
         })
         .step("clone the container")
     })?;
@@ -370,6 +370,7 @@ fn admit(
             &format!("{pid}/gid_map"),
             id_map(&plan.linux.gid_mappings).as_bytes(),
         )?;
+        set_oom_score(&plan.process, &pid.to_string(), host)?;
     }
     bundle::write(&plan.extension.bundle, &plan.extension.files)?;
     plan.cgroups.limit(cgroup)?;

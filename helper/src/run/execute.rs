@@ -39,13 +39,24 @@ pub fn isolate(
     }
 }
 
-/// What is written to the host's /proc: for the program that will be executed; this process keeps its own labels until
-/// then.
+/// What is written to the host's /proc for this process.
 pub fn set_attributes(process: &PlannedProcess, host: &Host) -> Result<()> {
-    if let Some(score) = process.oom_score_adj {
-        host.procfs
-            .write("self/oom_score_adj", score.to_string().as_bytes())?;
+    set_oom_score(process, "self", host)?;
+    set_labels(process, host)
+}
+
+/// In a user namespace nobody may lower it: the launcher does it for the process it has made.
+pub fn set_oom_score(process: &PlannedProcess, of: &str, host: &Host) -> Result<()> {
+    match process.oom_score_adj {
+        Some(score) => host
+            .procfs
+            .write(&format!("{of}/oom_score_adj"), score.to_string().as_bytes()),
+        None => Ok(()),
     }
+}
+
+/// For the program that will be executed; this process keeps its own labels until then.
+pub fn set_labels(process: &PlannedProcess, host: &Host) -> Result<()> {
     if let Some(profile) = &process.apparmor {
         let value = format!("exec {profile}");
         let modern = host

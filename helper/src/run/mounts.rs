@@ -9,7 +9,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::cgroup::CgroupPlan;
 use super::cgroup_mount::mount_cgroups;
-use super::config::{self, MountOptions};
+use super::config::{self, IdmapReach, MountOptions};
+use super::outside::Outside;
 use super::root::{Root, attach};
 use super::rootfs::explain;
 use crate::error::{Failure, Result, Step};
@@ -19,6 +20,8 @@ use crate::sys::mount::{MountAttributes, mount_setattr};
 pub struct PlannedMount {
     pub config: config::Mount,
     pub options: MountOptions,
+    /// The ids of the source are mapped.
+    pub idmap: Option<IdmapReach>,
 }
 
 /// Mounts that become read-only once everything that belongs into them has been made.
@@ -42,7 +45,19 @@ impl PlannedMount {
         if !options.bind && config.kind.is_none() {
             return invalid("a mount needs a type");
         }
-        Ok(PlannedMount { config, options })
+        let given = !config.uid_mappings.is_empty();
+        if given == config.gid_mappings.is_empty() {
+            return invalid("the mappings of users and of groups go together");
+        }
+        let idmap = options.idmap.or(given.then_some(IdmapReach::Mount));
+        if idmap.is_some() && !options.bind {
+            return invalid("only the ids of a bind mount can be mapped");
+        }
+        Ok(PlannedMount {
+            config,
+            options,
+            idmap,
+        })
     }
 
     pub fn is_type(&self, kind: &str) -> bool {
@@ -50,33 +65,36 @@ impl PlannedMount {
     }
 }
 
-/// Sources that go on sharing their mounts with the host, in the order of the mounts.
-pub type SharedSources = Vec<Option<OwnedFd>>;
+/// Sources that are there already, in the order of the mounts.
+pub type Sources = Vec<Option<OwnedFd>>;
 
-/// Takes them while this mount namespace is still the host's equal: a clone made then stays the host's peer.
-pub fn clone_shared_sources(mounts: &[PlannedMount]) -> Result<SharedSources> {
-    mounts
-        .iter()
-        .map(|mount| {
-            let shared = mount
-                .options
-                .propagation
-                .is_some_and(|propagation| propagation.kind == libc::MS_SHARED);
-            (mount.options.bind && shared)
-                .then(|| clone_source(mount))
-                .transpose()
-        })
-        .collect()
+/// Takes those that go on sharing their mounts with the host while this mount namespace is still the host's equal: a clone
+/// made then stays the host's peer. Others were made outside.
+pub fn take_sources(mounts: &[PlannedMount], outside: &mut Outside) -> Result<Sources> {
+    let mut sources = mounts.iter().map(|_| None).collect::<Sources>();
+    for (index, source) in outside.sources.drain(..) {
+        sources[index] = Some(source);
+    }
+    for (mount, source) in mounts.iter().zip(&mut sources) {
+        let shared = mount
+            .options
+            .propagation
+            .is_some_and(|propagation| propagation.kind == libc::MS_SHARED);
+        if mount.options.bind && shared && source.is_none() {
+            *source = Some(clone_source(mount)?);
+        }
+    }
+    Ok(sources)
 }
 
 pub fn mount_all(
     root: &Root,
     mounts: &[PlannedMount],
-    shared: SharedSources,
+    sources: Sources,
     cgroups: &CgroupPlan,
 ) -> Result<LateReadonly> {
     let mut late = LateReadonly::new();
-    for (mount, source) in mounts.iter().zip(shared) {
+    for (mount, source) in mounts.iter().zip(sources) {
         let destination = &mount.config.destination;
         if mount.is_type("cgroup") {
             mount_cgroups(root, mount, cgroups)?;
@@ -161,7 +179,7 @@ fn make(mount: &PlannedMount, attributes: u64) -> Result<OwnedFd> {
     .map_err(|failure| failure.path(&mount.config.destination))
 }
 
-fn clone_source(mount: &PlannedMount) -> Result<OwnedFd> {
+pub fn clone_source(mount: &PlannedMount) -> Result<OwnedFd> {
     let source = mount.config.source.as_deref().unwrap_or(Path::new(""));
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if mount.options.recursive {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::config::{Linux, Namespace, NamespaceType, TimeOffset};
+use super::peers::Peers;
 use super::procfs::Procfs;
 use crate::error::{Failure, Result, Step};
 use crate::sys::namespace::{join, join_process, unshare};
@@ -93,16 +94,21 @@ impl PlannedNamespaces {
         self.network || self.at_clone & UnshareFlags::NEWNET.bits() as u64 != 0
     }
 
-    pub fn join_existing(&self) -> Result<()> {
+    pub fn join_existing(&self, peers: &Peers) -> Result<()> {
         for (kind, path) in &self.join {
-            join_path(*kind, path)?;
+            enter(*kind, path, peers)?;
         }
         Ok(())
     }
 
     /// Runs `clone`, which returns in the launcher only, with the children of this process going into the namespaces of
     /// `join_before`.
-    pub fn around_clone<T>(&self, procfs: &Procfs, clone: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn around_clone<T>(
+        &self,
+        procfs: &Procfs,
+        peers: &Peers,
+        clone: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let time = (!self.time_offsets.is_empty()).then_some(NamespaceType::Time);
         let left = self.join_before.iter().map(|(kind, _)| *kind).chain(time);
         let back: Vec<_> = left
@@ -111,7 +117,7 @@ impl PlannedNamespaces {
         let entered = self
             .join_before
             .iter()
-            .try_for_each(|(kind, path)| join_path(*kind, path));
+            .try_for_each(|(kind, path)| enter(*kind, path, peers));
         let cloned = entered
             .and_then(|()| self.make_time_namespace(procfs))
             .and_then(|()| clone());
@@ -229,6 +235,14 @@ fn time_offsets(offsets: &BTreeMap<String, TimeOffset>) -> Result<String> {
         lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
     }
     Ok(lines)
+}
+
+/// A peer's namespace is the one that was opened, whatever its path has come to mean.
+fn enter(kind: NamespaceType, path: &Path, peers: &Peers) -> Result<()> {
+    match peers.namespace(kind) {
+        Some(fd) => join(fd, Some(link_type(kind))).step_at("join a namespace", path),
+        None => join_path(kind, path),
+    }
 }
 
 fn join_path(kind: NamespaceType, path: &Path) -> Result<()> {

@@ -1,17 +1,14 @@
 //! A program that was started, as its parent sees it: a child, the channel to it, its standard streams.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, SendFlags, recvmsg,
-};
+use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::handover;
 use super::stdio::Streams;
 use crate::error::{Result, Step};
 use crate::protocol::{self, FrameReader, Report};
@@ -122,21 +119,12 @@ impl Program {
     /// Takes in what has arrived; false when nothing more will.
     pub fn hear(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         loop {
-            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-            let slices = &mut [IoSliceMut::new(&mut buffer)];
-            match recvmsg(&self.channel, slices, &mut ancillary, flags) {
-                Ok(RecvMsg { bytes, .. }) if bytes > 0 => {
-                    for message in ancillary.drain() {
-                        if let RecvAncillaryMessage::ScmRights(mut rights) = message {
-                            self.heard.terminal = rights.next();
-                        }
-                    }
-                    self.reader.push(&buffer[..bytes]);
+            match handover::receive(&self.channel, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((length, terminal)) if length > 0 => {
+                    self.heard.terminal = terminal.or(self.heard.terminal.take());
+                    self.reader.push(&buffer[..length]);
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 _ => {
                     self.heard.closed = true;

@@ -12,26 +12,13 @@ use rustix::mount::{
 };
 
 use super::config::{Propagation, RootfsMount};
+use super::mounts::clone_mount;
 use crate::error::{Failure, Result, Step};
 use crate::fs::remove::remove_path;
 use crate::sys::mount::{MountAttributes, mount_setattr, mount_setattr_root};
 
 /// The kernel takes no longer string in fsconfig(2), its end included.
 const FSCONFIG_STRING: usize = 256;
-
-/// The parts as mounts that are in no tree yet: made by the launcher for a container with a user namespace of its own,
-/// which need not be allowed to look into the directories of the layers.
-pub fn prepare_rootfs(parts: &[RootfsMount]) -> Result<Vec<OwnedFd>> {
-    parts
-        .iter()
-        .map(|part| {
-            detached(part)?.ok_or_else(|| {
-                Failure::kind("mount overlay", "unsupported")
-                    .detail("with a user namespace of its own a container needs Linux 6.7")
-            })
-        })
-        .collect()
-}
 
 /// Attaches them one upon the other; the topmost is the root.
 pub fn attach_rootfs(mounts: Vec<OwnedFd>, path: &Path) -> Result<OwnedFd> {
@@ -48,7 +35,7 @@ pub fn mount_rootfs(parts: &[RootfsMount], path: &Path) -> Result<OwnedFd> {
     for part in parts {
         root = Some(match detached(part)? {
             Some(mount) => attach_at(mount, path)?,
-            None => mount_legacy_overlay(part, path)?,
+            None => mount_part(part, path)?,
         });
     }
     root.ok_or_else(no_rootfs)
@@ -90,8 +77,8 @@ pub fn pivot(root: impl AsFd, propagation: Option<Propagation>) -> Result<()> {
     Ok(())
 }
 
-/// `None`: an overlay on a kernel that can only mount it the old way.
-fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
+/// A mount that is in no tree yet. `None`: an overlay on a kernel that can only mount it the old way.
+pub fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
     match part {
         RootfsMount::Bind { source, readonly } => bind(source, *readonly, true).map(Some),
         // Overlay wants two layers where nothing is written; a single one is that directory, read-only.
@@ -122,7 +109,7 @@ fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
 
 /// A volatile mount leaves a mark in its work directory, and the kernel refuses the next one: a crash of the host between
 /// them might have lost what was written. Writable layers that are mounted so do not outlive the host's boot.
-fn forget_volatile(work: Option<&Path>, options: &[String]) -> Result<()> {
+pub fn forget_volatile(work: Option<&Path>, options: &[String]) -> Result<()> {
     match work {
         Some(work) if options.iter().any(|option| option == "volatile") => {
             remove_path(&work.join("work/incompat"))
@@ -203,9 +190,9 @@ fn pin(directory: &Path, pinned: &mut Vec<OwnedFd>) -> Result<CString> {
     CString::new(path).ok().ok_or_else(|| nul(directory))
 }
 
-/// mount(2) takes one page of options, so every directory is named by a descriptor: room for some 200 layers, and no
+/// The old way, at `path`. mount(2) takes one page of options, so every directory is named by a descriptor: room for some 200 layers, and no
 /// character of a path can be mistaken for a separator.
-fn mount_legacy_overlay(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
+pub fn mount_part(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
     let RootfsMount::Overlay {
         lower,
         upper,
@@ -250,7 +237,7 @@ fn mount_legacy_overlay(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
     .step_at("open the root file system", path)
 }
 
-fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
+pub fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -268,7 +255,12 @@ fn bind(source: &Path, readonly: bool, recursive: bool) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn attach_at(mount: OwnedFd, path: &Path) -> Result<OwnedFd> {
+/// A clone of an attached mount.
+pub fn clone_tree(mount: &OwnedFd) -> Result<OwnedFd> {
+    clone_mount(mount, false).step("take the root file system")
+}
+
+pub fn attach_at(mount: OwnedFd, path: &Path) -> Result<OwnedFd> {
     rustix::mount::move_mount(
         &mount,
         "",

@@ -4,20 +4,18 @@
 //! image's and its processes': what is found there is used by descriptor and only after the kernel has said what it is
 //! (CVE-2025-52565, CVE-2025-31133). The other side of the terminal is asked of the terminal itself, never of a name.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, Uid};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::config::{ConsoleSize, User};
+use super::handover;
 use super::mounts::clone_mount;
 use super::root::{Root, attach};
 use crate::error::{Failure, Result, Step};
-use crate::protocol::{self, Report};
+use crate::protocol::Report;
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// /dev/ptmx, wherever it lies.
@@ -82,19 +80,7 @@ pub fn set_size(master: impl AsFd, size: ConsoleSize) -> Result<()> {
 
 /// Sends the report and with it the master.
 pub fn send(channel: impl AsFd, report: &Report, master: BorrowedFd<'_>) -> Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let masters = [master];
-    ancillary.push(SendAncillaryMessage::ScmRights(&masters));
-    let bytes = protocol::encode(report);
-    sendmsg(
-        channel,
-        &[IoSlice::new(&bytes)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )
-    .step("hand the terminal over")
-    .map(drop)
+    handover::send(channel, report, master).step("hand the terminal over")
 }
 
 fn open_ptmx(root: &Root) -> Result<OwnedFd> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::peers::Peer;
 use crate::launch::LockFile;
 use crate::net::NetworkPlan;
 
@@ -13,6 +14,12 @@ use crate::net::NetworkPlan;
 pub struct Extension {
     pub rootfs: Vec<RootfsMount>,
     pub stdio: Stdio,
+    /// The root file system is shown with the ids of the container's user namespace.
+    #[serde(default)]
+    pub idmap_rootfs: bool,
+    /// Containers some of whose namespaces are joined.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
     #[serde(default)]
     pub init: bool,
     #[serde(default)]

@@ -19,7 +19,7 @@ use super::hooks::Hooks;
 pub use capability::{capability_names, parse_capabilities};
 pub use extension::{BundleFile, Cgroups, Extension, RootfsMount, Stdio, StreamKind};
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType, TimeOffset};
-pub use mount_options::{MountOptions, Propagation};
+pub use mount_options::{IdmapReach, MountOptions, Propagation};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use resources::{DeviceRule, InterfacePriority, Resources, Throttle};
 pub use scheduling::{CpuAffinity, IoPriority, MemoryPolicy, Personality, Scheduler};
@@ -55,4 +55,9 @@ pub struct Mount {
     pub source: Option<PathBuf>,
     #[serde(default)]
     pub options: Vec<String>,
+    /// From the ids of the source to those that are seen. Absent: those of the container's user namespace.
+    #[serde(default, rename = "uidMappings")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(default, rename = "gidMappings")]
+    pub gid_mappings: Vec<IdMapping>,
 }

@@ -11,6 +11,8 @@ pub struct MountOptions {
     /// `MOUNT_ATTR_*` to set on the mount and all below it.
     pub set_recursive: u64,
     pub propagation: Option<Propagation>,
+    /// Shown with other ids: the mount itself, or all below it too.
+    pub idmap: Option<IdmapReach>,
     /// For the file system: `size=64m`, or a bare word.
     pub data: Vec<(String, Option<String>)>,
 }
@@ -20,6 +22,12 @@ pub struct Propagation {
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
     pub kind: u64,
     pub recursive: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdmapReach {
+    Mount,
+    Subtree,
 }
 
 const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
@@ -40,7 +48,9 @@ impl MountOptions {
                     "bind" => parsed.bind = true,
                     "rbind" => (parsed.bind, parsed.recursive) = (true, true),
                     "defaults" | "async" => {}
-                    "remount" | "idmap" | "ridmap" | "tmpcopyup" => {
+                    "idmap" => parsed.idmap = Some(IdmapReach::Mount),
+                    "ridmap" => parsed.idmap = Some(IdmapReach::Subtree),
+                    "remount" | "tmpcopyup" => {
                         return Err(unsupported(option));
                     }
                     word => parsed.data.push(match word.split_once('=') {
@@ -177,6 +187,13 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_refused() {
-        assert!(MountOptions::parse(&["idmap".into()]).is_err());
+        assert!(MountOptions::parse(&["remount".into()]).is_err());
+    }
+
+    #[test]
+    fn ids_are_mapped_for_a_mount_or_for_all_below_it() {
+        assert_eq!(parse(&["bind", "idmap"]).idmap, Some(IdmapReach::Mount));
+        assert_eq!(parse(&["rbind", "ridmap"]).idmap, Some(IdmapReach::Subtree));
+        assert_eq!(parse(&["rbind"]).idmap, None);
     }
 }
