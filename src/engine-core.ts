@@ -6,6 +6,7 @@ import { Containers } from './container/containers.ts'
 import type { ContainersContext } from './container/containers-context.ts'
 import { ContainerPlaces } from './container/places.ts'
 import { Removals } from './container/removals.ts'
+import { peerOf } from './container/namespaces/peer-of.ts'
 import { repairContainers } from './container/repair.ts'
 import { normalizeRunOptions } from './container/normalize.ts'
 import type { RunOptions } from './container/options.ts'
@@ -115,6 +116,8 @@ export class EngineCore {
         probe,
         user,
         cgroups,
+        places,
+        peer: async (reference) => await peerOf((await containers.get(reference)).core),
         directory: directory.path,
         warn: (code, message) => resolved.onWarning({ code, message }),
         closing: close.signal,

@@ -133,6 +133,7 @@ export const ERRORS = {
   KEELSON_SUBNET_IN_USE: { class: ConflictError, status: 409 },
   KEELSON_PORT_IN_USE: { class: ConflictError, status: 409 },
   KEELSON_NO_SPACE: { class: HostError, status: 507 },
+  KEELSON_IDS_EXHAUSTED: { class: HostError, status: 507 },
   KEELSON_UNSUPPORTED: { class: HostError, status: 501 },
   KEELSON_CGROUP_UNAVAILABLE: { class: HostError, status: 500 },
   KEELSON_IO: { class: HostError, status: 500 },

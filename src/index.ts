@@ -24,6 +24,13 @@ export type {
   RunOptions,
   Ulimit,
 } from './container/options.ts'
+export type {
+  ContainerReference,
+  SharedWith,
+  SharedWithText,
+  UserMappings,
+} from './container/namespaces/options.ts'
+export type { IdMapping } from './runtime/protocol.ts'
 export type { Container } from './container/container.ts'
 export type { RemoveOptions, SignalOption, StopOptions } from './container/container.ts'
 export type { Containers, ListOptions, PrunedContainers } from './container/containers.ts'

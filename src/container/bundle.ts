@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { hostnameOf } from './config.ts'
+import type { IdMapping } from '../runtime/protocol.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
 import { etcFiles } from './etc-files.ts'
 import { prepareMountSources } from './mount-sources.ts'
+import type { UserMappings } from './namespaces/options.ts'
 import type { NormalizedContainer } from './normalize.ts'
 import type { BundleFile } from './oci-runtime.ts'
 
@@ -19,15 +21,24 @@ export async function writeBundle(
   id: string,
   options: NormalizedContainer,
   addresses: readonly string[],
+  userns: UserMappings | undefined,
 ): Promise<void> {
   await prepareMountSources(options.mounts)
   await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 })
+  const owner = userns && [rootOf(userns.uidMappings), rootOf(userns.gidMappings)]
   // Every user of the container reads these, and their owner in it is root.
   await Promise.all(
-    bundleFiles(id, options, addresses).map(({ name, text }) =>
-      writeFile(join(bundle, name), text, { mode: 0o644 }),
-    ),
+    bundleFiles(id, options, addresses).map(async ({ name, text }) => {
+      const path = join(bundle, name)
+      await writeFile(path, text, { mode: 0o644 })
+      if (owner !== undefined) await chown(path, owner[0] ?? 0, owner[1] ?? 0)
+    }),
   )
+}
+
+/** Who on the host the container's root is. */
+function rootOf(mappings: readonly IdMapping[]): number {
+  return mappings.find(({ containerID }) => containerID === 0)?.hostID ?? 0
 }
 
 /** The files that are mounted over those in `/etc`. */

@@ -11,6 +11,10 @@ import type { SeccompProfile } from '../security/seccomp/types.ts'
 import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
 import { planMounts, planRootfsPropagation } from './mounts.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
+import { isShare, type UserMappings } from './namespaces/options.ts'
+import type { Peers } from './namespaces/peers.ts'
+import { planNamespaces, planPeers } from './namespaces/plan.ts'
 import type { NormalizedContainer } from './normalize.ts'
 import type { BundleFile, OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
@@ -23,6 +27,12 @@ export interface ConfigInput {
   image: { digest: Digest; parameters: ExecutionParameters }
   user: ContainerUser
   rootfs: PreparedRootfs
+  /** Its own ids; undefined: those of this process. */
+  userns: UserMappings | undefined
+  /** The containers whose namespaces it joins. */
+  peers: Peers
+  /** Directory with the files for /etc, where it is another container's. */
+  etc: string | undefined
   /** Directory of this run: the root file system's mount point and the files for /etc lie in it. */
   bundle: string
   /** The program's standard input is a pipe, or the terminal; else it reads nothing. */
@@ -73,6 +83,8 @@ export function computeConfig(input: ConfigInput): OciConfig {
   const oomScoreAdj = planOomScore(input)
   const limits = planLimits(input)
   const propagation = planRootfsPropagation(options.mounts, host)
+  const peers = planPeers(input.peers)
+  const etc = input.etc ?? bundle
   return {
     ociVersion: OCI_VERSION,
     process: {
@@ -102,26 +114,29 @@ export function computeConfig(input: ConfigInput): OciConfig {
       options.domainname !== undefined && { domainname: options.domainname }),
     mounts: planMounts({
       privileged: options.privileged,
-      rootless: host.rootless,
+      nested: host.rootless || input.userns !== undefined,
       ttyGroup: input.ttyGroup,
       ownNetwork: options.network !== 'host',
-      ownPid: options.pid === 'private',
-      ownIpc: options.ipc === 'private',
+      ownPid: options.pid !== 'host',
+      ipc: typeof options.ipc === 'object' ? 'joined' : options.ipc,
       cgroups: limits.cgroups.v2 !== undefined || limits.cgroups.v1 !== undefined,
       shmSize: options.shmSize,
       readonly: options.readonly,
       etc: {
-        hosts: join(bundle, 'hosts'),
-        hostname: join(bundle, 'hostname'),
-        resolvConf: join(bundle, 'resolv.conf'),
+        hosts: join(etc, 'hosts'),
+        hostname: join(etc, 'hostname'),
+        resolvConf: join(etc, 'resolv.conf'),
       },
       mounts: options.mounts,
     }),
     ...(options.annotations !== undefined && { annotations: options.annotations }),
     linux: {
-      namespaces: planNamespaces(options),
+      ...planNamespaces(options, input.peers, input.userns),
       devices: [...(options.privileged ? [] : DEFAULT_DEVICES), ...input.devices.map(node)],
-      sysctl: { ...networkSysctls(options, host.rootless), ...options.sysctls },
+      sysctl: {
+        ...networkSysctls(options, host.rootless || input.userns !== undefined),
+        ...options.sysctls,
+      },
       resources: limits.resources,
       ...(input.seccomp !== undefined && {
         seccomp: resolveSeccomp(input.seccomp, {
@@ -135,6 +150,8 @@ export function computeConfig(input: ConfigInput): OciConfig {
     },
     keelson: {
       rootfs: input.rootfs.rootfs,
+      ...(input.userns !== undefined && { idmapRootfs: true }),
+      ...(peers.length > 0 && { peers }),
       stdio: {
         stdin: input.stdin ? 'pipe' : 'null',
         stdout: 'pipe',
@@ -146,19 +163,10 @@ export function computeConfig(input: ConfigInput): OciConfig {
       bundle,
       files: input.files ?? [],
       remove: input.rootfs.remove,
-      loopback: options.network !== 'host',
+      loopback: options.network !== 'host' && !isShare(options.network),
       ulimitClamp: true,
     },
   }
-}
-
-/** What a container is called: as asked for; as the host, whose network it shares; by its id. */
-export function hostnameOf(
-  id: string,
-  { hostname, network, uts }: Pick<NormalizedContainer, 'hostname' | 'network' | 'uts'>,
-  host: string,
-): string {
-  return hostname ?? (network === 'host' || uts === 'host' ? host : id.slice(0, 12))
 }
 
 /**
@@ -194,24 +202,13 @@ function hasController({ v2, v1 }: CgroupBase, name: string): boolean {
 }
 
 /** Docker's: a network of one's own needs no guard over its low ports and its pings. */
-function networkSysctls(options: NormalizedContainer, rootless: boolean): Record<string, string> {
-  if (options.network === 'host') return {}
+function networkSysctls(options: NormalizedContainer, nested: boolean): Record<string, string> {
+  if (options.network === 'host' || isShare(options.network)) return {}
   return {
     // In a user namespace the greatest group is not mapped.
-    ...(!rootless && { 'net.ipv4.ping_group_range': '0 2147483647' }),
+    ...(!nested && { 'net.ipv4.ping_group_range': '0 2147483647' }),
     'net.ipv4.ip_unprivileged_port_start': '0',
   }
-}
-
-function planNamespaces(options: NormalizedContainer): OciLinux['namespaces'] {
-  return [
-    { type: 'mount' },
-    { type: 'cgroup' },
-    ...(options.network === 'host' ? [] : [{ type: 'network' }]),
-    ...(options.pid === 'host' ? [] : [{ type: 'pid' }]),
-    ...(options.ipc === 'host' ? [] : [{ type: 'ipc' }]),
-    ...(options.uts === 'host' ? [] : [{ type: 'uts' }]),
-  ]
 }
 
 /** Without the access, which is the device cgroup's. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { hostname } from 'node:os'
 import type { Readable } from 'node:stream'
 import type { Image } from '../image/image.ts'
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
@@ -31,6 +32,8 @@ import { copyIn, type CopyInOptions, type CopySource } from './files/copy-in.ts'
 import { copyOut, copyToHost, exportRoot, type CopyOutOptions } from './files/copy-out.ts'
 import { diffContainer, type FileChange } from './files/diff.ts'
 import { ContainerFiles } from './files/files.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
+import { findPeers } from './namespaces/peers.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { aboutContainer } from './plan.ts'
 import { removeContainer } from './remove.ts'
@@ -150,9 +153,11 @@ export class Container implements AsyncDisposable {
     await this.#core.refresh()
     const state = await this.state()
     const { record, context } = this.#core
+    const { options } = await findPeers(record.options, context.run.peer, hostname())
     return inspectContainer({
       record,
       state,
+      hostname: hostnameOf(record.id, options, hostname()),
       runtime: await configOf(this.#core),
       directory: context.places.directory(this.id),
       logPath: context.places.log(this.id),
@@ -375,11 +380,14 @@ export class Container implements AsyncDisposable {
   async top(): Promise<ContainerProcess[]> {
     await this.#core.mustAllow('read its processes')
     const { record, context } = this.#core
-    const [{ keelson }, { passwd }] = await Promise.all([
+    const [{ keelson, linux }, { passwd }] = await Promise.all([
       this.#configuration(),
       context.run.users.of(record.image.chain),
     ])
-    return await listProcesses(keelson.cgroups, userNames(passwd, context.run.user?.uidMappings))
+    return await listProcesses(
+      keelson.cgroups,
+      userNames(passwd, linux.uidMappings ?? context.run.user?.uidMappings),
+    )
   }
 
   /**

@@ -8,6 +8,8 @@ import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContainerEvents } from './events.ts'
 import type { NetworkingContext } from './networking.ts'
+import type { FindPeer } from './namespaces/peers.ts'
+import type { ContainerPlaces } from './places.ts'
 import type { UserDatabases } from './user-lookup.ts'
 
 /** What a run needs of its engine. */
@@ -20,6 +22,9 @@ export interface RunContext {
   user: UserNamespacePlan | undefined
   cgroups: CgroupBase
   networking: NetworkingContext
+  places: ContainerPlaces
+  /** A container that others may join. */
+  peer: FindPeer
   /** Directory of this engine's containers, on tmpfs. */
   directory: string
   warn(code: string, message: string): void

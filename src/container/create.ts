@@ -10,6 +10,8 @@ import { computeConfig } from './config.ts'
 import type { ContainersContext } from './containers-context.ts'
 import type { CreateOptions } from './create-options.ts'
 import { claimName } from './names.ts'
+import { claimIds } from './namespaces/id-claims.ts'
+import { pinPeers } from './namespaces/peers.ts'
 import { normalizeCreateOptions } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { CLAIM, RECORD } from './places.ts'
@@ -31,7 +33,8 @@ export async function createContainer(
   context: ContainersContext,
   options: CreateOptions,
 ): Promise<Created> {
-  const normalized = normalizeCreateOptions(options)
+  const asked = normalizeCreateOptions(options)
+  const normalized = await pinPeers(asked, context.run.peer)
   const image = await findImage(context, options)
   throwIfAborted(options.signal, 'Creating the container')
   const { places, run } = context
@@ -56,6 +59,7 @@ export async function createContainer(
     stdin: normalized.openStdin,
     terminal: normalized.tty,
     everyController: true,
+    ids: undefined,
   })
   // Whatever is wrong with the options shows here, before anything was made.
   const probe = computeConfig(input)
@@ -71,6 +75,10 @@ export async function createContainer(
     writeFileSync(claim, JSON.stringify({ id, engine: run.directory }), { mode: 0o600 })
     record.name = await claimName(run.launcher, places, claim, normalized.name)
     made.push(places.name(record.name))
+    if (normalized.userns === 'auto') {
+      record.ids = await claimIds(places, { id, engine: run.directory })
+      made.push(record.ids.path)
+    }
     record.rootfs = await run.snapshotter.prepare(id, image.chain, {
       durable: normalized.detached,
     })
@@ -88,7 +96,8 @@ export async function createContainer(
     await syncDirectory(places.names)
     await syncDirectory(dirname(places.directory(id)))
   }
-  return { record, config: computeConfig({ ...input, rootfs: record.rootfs }) }
+  const userns = record.ids?.mappings ?? input.userns
+  return { record, config: computeConfig({ ...input, rootfs: record.rootfs, userns }) }
 }
 
 /** As much of the image as preparing its containers takes. */

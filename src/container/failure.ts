@@ -61,6 +61,18 @@ export function startFailure(error: unknown, context: StartContext): unknown {
       )
     case 'port-in-use':
       return portInUse(failure.detail ?? '', init)
+    case 'idmap-unsupported':
+      return keelsonError(
+        'KEELSON_UNSUPPORTED',
+        `The file system of ${failure.path ?? 'a mount'} cannot be shown with other ids${because(failure)}.`,
+        { ...init, path: failure.path, hint: 'Leave idmap out, or put it on ext4, xfs or btrfs.' },
+      )
+    case 'peer-not-running':
+      return keelsonError(
+        'KEELSON_CONTAINER_STATE',
+        'The container whose namespaces are joined has ended.',
+        { ...init, hint: 'Start it first.' },
+      )
     case 'out-of-memory':
       return keelsonError(
         'KEELSON_OUT_OF_MEMORY',

@@ -1,10 +1,9 @@
-import { hostname } from 'node:os'
 import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
 import { commandLine } from './command.ts'
 import { exitOf, type ContainerExit } from './monitor-state.ts'
-import { hostnameOf } from './config.ts'
+import type { UserMappings } from './namespaces/options.ts'
 import type { NormalizedCreate } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import type { ContainerRecord } from './record.ts'
@@ -50,6 +49,8 @@ export interface ContainerInspect {
   /** The program and its arguments, from options and image. */
   command: string[]
   hostname: string
+  /** Which users of the host its users are; absent: the same. */
+  userMappings?: UserMappings
   /** Every option in its canonical form; what was left to the image is absent. */
   options: NormalizedCreate
   /** What the image says of how to run it. */
@@ -104,6 +105,7 @@ export function containerHealth(health: NonNullable<MonitorState['health']>): Co
 export function inspectContainer(input: {
   record: ContainerRecord
   state: ContainerState
+  hostname: string
   runtime: OciConfig
   directory: string
   logPath: string
@@ -119,7 +121,8 @@ export function inspectContainer(input: {
     labels: record.labels,
     state: input.state,
     command: commandLine(record.options, parameters),
-    hostname: hostnameOf(record.id, record.options, hostname()),
+    hostname: input.hostname,
+    ...userMappings(runtime),
     options: record.options,
     imageConfig: parameters,
     stopSignal: stop.signal,
@@ -128,6 +131,12 @@ export function inspectContainer(input: {
     directories: { record: input.directory, run: record.run, writable: record.rootfs.remove },
     runtime,
   }
+}
+
+function userMappings({ linux }: OciConfig): { userMappings?: UserMappings } {
+  const { uidMappings, gidMappings } = linux
+  if (uidMappings === undefined || gidMappings === undefined) return {}
+  return { userMappings: { uidMappings, gidMappings } }
 }
 
 function date(text: string | undefined): Date | undefined {

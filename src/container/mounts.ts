@@ -5,12 +5,13 @@ import type { OciMount } from './oci-runtime.ts'
 /** What the mounts of a container depend on. */
 export interface MountInput {
   privileged: boolean
-  rootless: boolean
+  /** In a user namespace, of its own or of the engine's. */
+  nested: boolean
   /** Whether group 5 (tty) exists in the user namespace. */
   ttyGroup: boolean
   ownNetwork: boolean
   ownPid: boolean
-  ownIpc: boolean
+  ipc: 'private' | 'shareable' | 'none' | 'host' | 'joined'
   /** The container has cgroups of its own to look at. */
   cgroups: boolean
   shmSize: number
@@ -65,10 +66,10 @@ export function planRootfsPropagation(
 }
 
 function systemMounts(input: MountInput): OciMount[] {
-  const { privileged, rootless } = input
+  const { privileged, nested, ipc } = input
   const access = privileged ? [] : ['ro']
   return [
-    input.ownPid || !rootless
+    input.ownPid || !nested
       ? mount('/proc', 'proc', 'proc', SAFE)
       : // Without a pid namespace of its own, a user namespace may not mount procfs anew.
         mount('/proc', 'bind', '/proc', ['rbind', ...SAFE]),
@@ -81,18 +82,25 @@ function systemMounts(input: MountInput): OciMount[] {
       'mode=0620',
       ...(input.ttyGroup ? ['gid=5'] : []),
     ]),
-    input.ownNetwork || !rootless
+    input.ownNetwork || !nested
       ? mount('/sys', 'sysfs', 'sysfs', [...SAFE, ...access])
       : // sysfs shows a network; a user namespace can only mount it for one that it owns.
         mount('/sys', 'bind', '/sys', ['rbind', ...SAFE, 'rro']),
     ...(input.cgroups ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...access, ...SAFE])] : []),
-    input.ownIpc || !rootless
+    ipc !== 'host' || !nested
       ? mount('/dev/mqueue', 'mqueue', 'mqueue', SAFE)
       : mount('/dev/mqueue', 'bind', '/dev/mqueue', ['rbind', 'rprivate']),
-    input.ownIpc
-      ? mount('/dev/shm', 'tmpfs', 'shm', [...SAFE, 'mode=1777', `size=${input.shmSize}`])
-      : mount('/dev/shm', 'bind', '/dev/shm', ['rbind', 'rprivate']),
+    ...sharedMemory(input),
   ]
+}
+
+function sharedMemory({ ipc, shmSize }: MountInput): OciMount[] {
+  if (ipc === 'none') return []
+  // Joined: the helper puts the other container's in place of the host's.
+  if (ipc === 'host' || ipc === 'joined') {
+    return [mount('/dev/shm', 'bind', '/dev/shm', ['rbind', 'rprivate'])]
+  }
+  return [mount('/dev/shm', 'tmpfs', 'shm', [...SAFE, 'mode=1777', `size=${shmSize}`])]
 }
 
 function etcMounts({ etc, readonly }: MountInput): OciMount[] {
@@ -115,7 +123,8 @@ function userMount(spec: NormalizedMount): OciMount {
   }
   // Recursive: `ro` alone leaves what is mounted below the source writable.
   const access = spec.readonly ? ['rro'] : []
-  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, ...access])
+  const ids = spec.idmap ? ['idmap'] : []
+  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, ...access, ...ids])
 }
 
 function sortByDepth(mounts: readonly OciMount[]): OciMount[] {

@@ -22,7 +22,7 @@ export async function attachNetworks(
   container: { id: string; name?: string; hostname: string; owner: string },
   { network, ports }: Pick<NormalizedContainer, 'network' | 'ports'>,
 ): Promise<Attached | undefined> {
-  if (typeof network === 'string') return undefined
+  if (!Array.isArray(network)) return undefined
   const attachments = await Promise.all(
     network.map(async ({ network: name, ...rest }) => ({
       ...rest,

@@ -17,6 +17,13 @@ import {
 } from './normalize/limits.ts'
 import { networking, type NormalizedAttachment } from './normalize/networks.ts'
 import { addresses, hostLines, hostName } from './normalize/names.ts'
+import { refuseContradictions } from './namespaces/contradictions.ts'
+import {
+  namespaceOption,
+  usernsOption,
+  type NormalizedShare,
+  type UserMappings,
+} from './namespaces/options.ts'
 import { device, entrypointWords, environmentRecord, workdirPath } from './normalize/process.ts'
 import { sysctlRecord } from './normalize/sysctls.ts'
 import {
@@ -24,7 +31,6 @@ import {
   flag,
   invalid,
   list,
-  oneOf,
   optionalSize,
   range,
   text,
@@ -46,7 +52,7 @@ export interface NormalizedContainer {
   labels: Record<string, string>
   annotations: Record<string, string> | undefined
   mounts: NormalizedMount[]
-  network: 'none' | 'host' | NormalizedAttachment[]
+  network: 'none' | 'host' | NormalizedShare | NormalizedAttachment[]
   ports: PublishedPort[]
   memory: number | undefined
   memorySwap: number | undefined
@@ -71,9 +77,10 @@ export interface NormalizedContainer {
   seccomp: string | object | undefined
   apparmor: string | undefined
   noNewPrivileges: boolean
-  pid: 'private' | 'host'
-  ipc: 'private' | 'host'
-  uts: 'private' | 'host'
+  pid: 'private' | 'host' | NormalizedShare
+  ipc: 'private' | 'shareable' | 'none' | 'host' | NormalizedShare
+  uts: 'private' | 'host' | NormalizedShare
+  userns: 'host' | 'auto' | UserMappings
   init: boolean
   extraHosts: { name: string; address: string }[]
   dns: string[] | undefined
@@ -97,7 +104,7 @@ const DEFAULT_SHM = 64 * MIB
 const DEFAULT_MAX_OUTPUT = 16 * MIB
 /** Names of {@link ContainerOptions}. */
 export const CONTAINER_OPTIONS: readonly string[] =
-  'entrypoint env user workdir hostname domainname labels annotations mounts networks ports memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts init extraHosts dns dnsSearch dnsOptions'.split(
+  'entrypoint env user workdir hostname domainname labels annotations mounts networks ports memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts userns init extraHosts dns dnsSearch dnsOptions'.split(
     ' ',
   )
 const RUN_OPTIONS = [
@@ -132,14 +139,13 @@ export function normalizeContainer(
   options: ContainerOptions,
 ): NormalizedContainer {
   const { network, ports } = networking(options)
-  const ipc = oneOf('ipc', options.ipc, ['private', 'host'])
+  const pid = namespaceOption('pid', options.pid, ['private', 'host'])
+  const ipc = namespaceOption('ipc', options.ipc, ['private', 'shareable', 'none', 'host'])
   const memory = memorySize(options)
-  const uts = oneOf('uts', options.uts, ['private', 'host'])
-  for (const name of ['hostname', 'domainname'] as const) {
-    if (uts === 'host' && options[name] !== undefined) {
-      throw invalid(name, 'would rename the host', "Leave it out, or give uts: 'private'.")
-    }
-  }
+  const uts = namespaceOption('uts', options.uts, ['private', 'host'])
+  const userns = usernsOption(options.userns)
+  const mounts = mountList(options.mounts)
+  refuseContradictions(options, { network, pid, ipc, uts, userns, mounts })
   return {
     command: words('command', command),
     entrypoint: entrypointWords(options.entrypoint),
@@ -150,7 +156,7 @@ export function normalizeContainer(
     domainname: hostName('domainname', options.domainname),
     labels: textRecord('labels', options.labels) ?? {},
     annotations: textRecord('annotations', options.annotations),
-    mounts: mountList(options.mounts),
+    mounts,
     network,
     ports,
     memory,
@@ -176,9 +182,10 @@ export function normalizeContainer(
     seccomp: seccompProfile(options.seccomp),
     apparmor: options.apparmor === undefined ? undefined : text('apparmor', options.apparmor),
     noNewPrivileges: flag('noNewPrivileges', options.noNewPrivileges, false),
-    pid: oneOf('pid', options.pid, ['private', 'host']),
+    pid,
     ipc,
     uts,
+    userns,
     init: flag('init', options.init, false),
     extraHosts: hostLines(options.extraHosts),
     dns: addresses(options.dns),

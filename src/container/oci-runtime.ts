@@ -4,7 +4,7 @@
  */
 import type { ContainerCgroups } from '../runtime/cgroup.ts'
 import type { NetworkPlan } from '../runtime/network-protocol.ts'
-import type { RootfsMount } from '../runtime/protocol.ts'
+import type { IdMapping, RootfsMount } from '../runtime/protocol.ts'
 import type { LinuxCapabilities } from '../security/capabilities.ts'
 import type { DeviceRule, LinuxDevice } from '../security/devices.ts'
 import type { LinuxSeccomp } from '../security/seccomp/types.ts'
@@ -45,6 +45,8 @@ export interface OciMount {
 
 export interface OciLinux {
   namespaces: { type: string; path?: string }[]
+  uidMappings?: IdMapping[]
+  gidMappings?: IdMapping[]
   devices: LinuxDevice[]
   sysctl?: Record<string, string>
   resources: OciResources
@@ -84,8 +86,22 @@ export interface BundleFile {
   text: string
 }
 
+/** A container some of whose namespaces are joined. */
+export interface PeerPlan {
+  /** Types of the specification, each in `linux.namespaces` by path. */
+  namespaces: string[]
+  /** Its `state.json`, and its monitor's directory: by them its process is found when the container starts. */
+  state: string
+  directory: string
+  /** The bind mount at /dev/shm shows its /dev/shm. */
+  shm: boolean
+}
+
 export interface KeelsonExtension {
   rootfs: RootfsMount[]
+  /** The root file system is shown with the ids of the user namespace. */
+  idmapRootfs?: boolean
+  peers?: PeerPlan[]
   stdio: Record<'stdin' | 'stdout' | 'stderr', 'pipe' | 'null'>
   init: boolean
   cgroups: ContainerCgroups

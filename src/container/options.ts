@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream'
 import type { Duration } from '../util/duration.ts'
 import type { Size } from '../util/size.ts'
 import type { Mount } from '../volume/mount-spec.ts'
+import type { SharedWith, SharedWithText, UserMappings } from './namespaces/options.ts'
 
 /** A limit of setrlimit(2): one number for both, or apart; -1 is unlimited. */
 export type Ulimit = number | { soft: number; hard: number }
@@ -65,8 +66,10 @@ export interface ContainerOptions {
   /**
    * `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`.
    * Or the networks of {@link Engine.networks} it is on, by name or id; the way out is by the one with the highest priority.
+   * Or `{ container }`, or `'container:name'`: that of another container, which has to run, with its name, `/etc/hosts`, `/etc/hostname` and
+   * `/etc/resolv.conf`.
    */
-  networks?: string | (string | NetworkAttachment)[]
+  networks?: string | (string | NetworkAttachment)[] | SharedWith
   /** Published on the host: `'8080:80'`, `80` (a free port of the host's). Without `networks`, on the network `default`. */
   ports?: (PortSpec | string | number)[]
   /** At least 6 MiB; 0 is no limit, as for every limit here. */
@@ -114,9 +117,26 @@ export interface ContainerOptions {
   apparmor?: string
   /** No setuid program can raise privileges. Default `false`, as Docker's. */
   noNewPrivileges?: boolean
-  pid?: 'private' | 'host'
-  ipc?: 'private' | 'host'
-  uts?: 'private' | 'host'
+  /**
+   * Which processes it sees: its own, the host's, or another container's (`{ container: 'db' }`, or `'container:db'`), which has to run; both
+   * see each other's then. When that one ends, so does this one. Default `private`.
+   */
+  pid?: 'private' | 'host' | SharedWith | SharedWithText
+  /**
+   * Whose shared memory, semaphores and message queues it has, `/dev/shm` and `/dev/mqueue` among them. Any container's can be joined, so
+   * Docker's `shareable` is the same as `private`. `none`: its own, without `/dev/shm`. Default `private`.
+   */
+  ipc?: 'private' | 'shareable' | 'none' | 'host' | SharedWith | SharedWithText
+  /** Whose host name it has. Default `private`. */
+  uts?: 'private' | 'host' | SharedWith | SharedWithText
+  /**
+   * Which users of the host its users are. `host`: the same (the default). `auto`: of a range of 65536 ids that no other container of this
+   * root has, so that its root is nobody on the host; the range is of those that the user `keelson`, else `containers`, has in /etc/subuid
+   * and /etc/subgid, else of 1879048192 to 2147352575. Or {@link UserMappings}. Its image and its own files keep the image's ids on the
+   * disk; files of bind mounts have their ids of the host, unless the mount says `idmap`. For root, and Linux 5.19; with namespaces of its
+   * own or the host's only.
+   */
+  userns?: 'host' | 'auto' | UserMappings
   /** Process 1 is a small init that reaps orphans and forwards signals. Default `false`. */
   init?: boolean
   /** Lines of /etc/hosts: `{ 'db.test': '192.0.2.1' }` or `['db.test:192.0.2.1']`. */

@@ -5,7 +5,9 @@ export class ContainerPlaces {
   /** A directory a container, and `names/`. */
   readonly records: string
   readonly names: string
-  /** Held by who takes a name over that a crash left. */
+  /** A file a range of ids that a container has. */
+  readonly ids: string
+  /** Held by who takes a name over that a crash left, or a range of ids. */
   readonly namesLock: string
   readonly runs: string
   /** Segments of the journal of events. */
@@ -14,6 +16,7 @@ export class ContainerPlaces {
   constructor(root: string, runRoot: string) {
     this.records = join(root, 'containers')
     this.names = join(this.records, 'names')
+    this.ids = join(this.records, 'ids')
     this.namesLock = join(this.records, 'names.lock')
     this.runs = join(runRoot, 'containers')
     this.journal = join(runRoot, 'events')

@@ -58,7 +58,12 @@ export function planMonitor(input: PlanInput): MonitorPlan {
     remove: {
       atExit: options.autoRemove,
       // The record last: as long as it is there, whoever finds it can finish what was interrupted.
-      trees: [...record.rootfs.remove, record.run, directory],
+      trees: [
+        ...record.rootfs.remove,
+        ...(record.ids === undefined ? [] : [record.ids.path]),
+        record.run,
+        directory,
+      ],
     },
     journal: { directory: input.journal, about: aboutContainer(record) },
     cgroups: [],

@@ -7,6 +7,9 @@ import { findBlockIo } from './block-devices.ts'
 import type { ConfigInput } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import type { NormalizedContainer } from './normalize.ts'
+import type { UserMappings } from './namespaces/options.ts'
+import { findPeers } from './namespaces/peers.ts'
+import { mustBeMapped, usernsOf } from './namespaces/userns.ts'
 import { findUser, isMapped, mapUser } from './user.ts'
 
 /** A container that is to be configured. */
@@ -20,6 +23,8 @@ export interface Preparation {
   stdin: boolean
   terminal: boolean
   everyController: boolean
+  /** With `userns: 'auto'`: the ids it has; absent: any. */
+  ids: UserMappings | undefined
 }
 
 /**
@@ -28,8 +33,10 @@ export interface Preparation {
  */
 export async function prepareConfig(
   context: RunContext,
-  { id, options, image, bundle, stdin, terminal, everyController }: Preparation,
+  { id, options: asked, image, bundle, stdin, terminal, everyController, ids }: Preparation,
 ): Promise<ConfigInput> {
+  const userns = ids ?? usernsOf(context, asked)
+  const { options, peers, etc } = await findPeers(asked, context.peer, hostname())
   const parameters = image.config.config
   const [database, seccomp, apparmor, devices, blockIO] = await Promise.all([
     context.users.of(image.chain),
@@ -39,9 +46,13 @@ export async function prepareConfig(
     findBlockIo(options.blkio),
   ])
   const found = findUser(options.user ?? parameters.User ?? '', database)
+  if (userns !== undefined) mustBeMapped(found, userns)
   return {
     id,
     options,
+    userns,
+    peers,
+    etc,
     image: { digest: image.digest, parameters },
     user: mapUser(found, context.user),
     rootfs: { rootfs: [], remove: [], locks: [] },
@@ -53,7 +64,7 @@ export async function prepareConfig(
     hostname: hostname(),
     cgroups: context.cgroups,
     capabilities: context.probe.capabilities,
-    ttyGroup: context.user === undefined || isMapped(context.user.gidMappings, 5),
+    ttyGroup: isMapped((userns ?? context.user)?.gidMappings, 5),
     seccomp,
     apparmor,
     devices,

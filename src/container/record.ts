@@ -7,6 +7,7 @@ import { keelsonError } from '../errors.ts'
 import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { readRecord, writeRecord } from '../store/records.ts'
 import { FULL_ID } from './names.ts'
+import type { ClaimedIds } from './namespaces/id-claims.ts'
 import type { NormalizedCreate } from './normalize-create.ts'
 
 /** All that is known of a container before it runs: `container.json`. */
@@ -25,6 +26,8 @@ export interface ContainerRecord {
   /** Directory of its runs, on tmpfs. */
   run: string
   rootfs: PreparedRootfs
+  /** With `userns: 'auto'`: its range, until it is removed. */
+  ids?: ClaimedIds
 }
 
 /** What of its image a container needs although the image's name may come to mean another. */

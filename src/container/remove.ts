@@ -6,6 +6,7 @@ import { helperFailure } from '../runtime/connection.ts'
 import type { ContainerCore } from './core.ts'
 import type { ContainersContext } from './containers-context.ts'
 import { releaseName } from './names.ts'
+import { releaseIds } from './namespaces/id-claims.ts'
 import { MONITOR_LOCK } from './places.ts'
 import { aboutContainer } from './plan.ts'
 import { moveDirectory, type ContainerRecord } from './record.ts'
@@ -47,6 +48,7 @@ export async function withdraw(context: ContainersContext, record: ContainerReco
   // Somebody else was quicker.
   if (!moved) return
   await releaseName(places, record.name, id)
+  if (record.ids !== undefined) await releaseIds(record.ids.path, id)
   if (record.options.detached) await syncDirectory(places.records)
   journal.append({
     time: new Date().toISOString(),

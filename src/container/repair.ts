@@ -8,7 +8,8 @@ import type { ContainersContext } from './containers-context.ts'
 import { readCgroups, repairCrash, tryMonitorLock } from './core.ts'
 import { readState } from './monitor-state.ts'
 import { decodeClaim, FULL_ID, sweepNames } from './names.ts'
-import { CLAIM, RECORD } from './places.ts'
+import { sweepIds } from './namespaces/id-claims.ts'
+import { CLAIM, RECORD, type ContainerPlaces } from './places.ts'
 import { finishRemoval, withdraw } from './remove.ts'
 import { loadRecord, type ContainerRecord } from './record.ts'
 import { isActive } from './state.ts'
@@ -23,7 +24,7 @@ const CLAIM_MS = 60_000
  */
 export async function repairContainers(context: ContainersContext): Promise<string[]> {
   const { places, run } = context
-  for (const path of [places.records, places.names, places.runs]) {
+  for (const path of [places.records, places.names, places.ids, places.runs]) {
     await converting('create', path, () => mkdir(path, { recursive: true, mode: 0o700 }))
   }
   // Before the records: a layer that is there without one after that belongs to nobody.
@@ -44,6 +45,11 @@ export async function repairContainers(context: ContainersContext): Promise<stri
     }),
   )
   await sweepNames(run.launcher, places)
+  await sweepIds(
+    run.launcher,
+    places,
+    async ({ id, engine }) => (await isThere(places, id)) || (await engines.lives(engine)),
+  )
   await removeOrphans(context, layers)
   return wanted.filter((id) => id !== undefined)
 }
@@ -123,15 +129,17 @@ async function removeOrphans(
   layers: readonly { id: string; path: string }[],
 ): Promise<void> {
   const orphans = await Promise.all(
-    layers.map(async ({ id, path }) => {
-      // In the order in which a container passes through them.
-      for (const place of [places.creating(id), places.directory(id), places.removing(id)]) {
-        if (await exists(place)) return []
-      }
-      return [path]
-    }),
+    layers.map(async ({ id, path }) => ((await isThere(places, id)) ? [] : [path])),
   )
   if (orphans.flat().length > 0) await removals.remove(orphans.flat())
+}
+
+/** In the order in which a container passes through them. */
+async function isThere(places: ContainerPlaces, id: string): Promise<boolean> {
+  for (const place of [places.creating(id), places.directory(id), places.removing(id)]) {
+    if (await exists(place)) return true
+  }
+  return false
 }
 
 /** Which engines live: each holds the lock in its directory. */

@@ -7,11 +7,14 @@ import type { Digest } from '../oci/digest.ts'
 import type { HelperEvent } from '../runtime/protocol.ts'
 import { startTimer } from '../util/timer.ts'
 import { bundleFiles } from './bundle.ts'
-import { computeConfig, hostnameOf } from './config.ts'
+import { computeConfig } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { prepareMountSources } from './mount-sources.ts'
 import { addressesOf, attachNetworks, lostPort } from './networking.ts'
+import { claimIds, releaseIds, type ClaimedIds } from './namespaces/id-claims.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
+import { mustHavePeers, pinPeers } from './namespaces/peers.ts'
 import type { NormalizedOptions } from './normalize.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { Output } from './output.ts'
@@ -73,6 +76,8 @@ function withStreams(
 interface Run {
   id: string
   options: NormalizedOptions
+  /** With `userns: 'auto'`: its range, until it has ended. */
+  ids?: ClaimedIds
   started: number
   input: Input
   stdout: Output
@@ -88,6 +93,7 @@ async function settle(
     return await carryOut(run, context, image)
   } finally {
     context.running.delete(run.id)
+    if (run.ids !== undefined) await releaseIds(run.ids.path, run.id)
     run.stdout.end()
     run.stderr.end()
   }
@@ -134,26 +140,35 @@ async function start(run: Run, context: RunContext, image: RunnableImage) {
 }
 
 async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
-  const { id, options } = run
-  const config = computeConfig({
-    ...(await prepareConfig(context, {
-      id,
-      options,
-      image,
-      bundle: join(context.directory, id),
-      stdin: options.stdin !== undefined,
-      terminal: false,
-      everyController: false,
-    })),
+  const { id } = run
+  await mustHavePeers(run.options, context.peer)
+  const options = await pinPeers(run.options, context.peer)
+  if (options.userns === 'auto') {
+    run.ids ??= await claimIds(context.places, { id, engine: context.directory })
+  }
+  const input = await prepareConfig(context, {
+    id,
+    options,
+    image,
+    bundle: join(context.directory, id),
+    stdin: run.options.stdin !== undefined,
+    terminal: false,
+    everyController: false,
+    ids: run.ids?.mappings,
   })
+  const config = computeConfig(input)
   // Whatever is wrong with the options has shown by now; from here on something is made.
   await prepareMountSources(options.mounts)
   Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain))
-  const container = { id, hostname: hostnameOf(id, options, hostname()), owner: context.directory }
+  const container = {
+    id,
+    hostname: hostnameOf(id, input.options, hostname()),
+    owner: context.directory,
+  }
   const attached = await attachNetworks(context.networking, container, options)
   if (attached !== undefined) config.keelson.network = attached.plan
   // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
-  config.keelson.files = bundleFiles(id, options, addressesOf(attached))
+  config.keelson.files = bundleFiles(id, input.options, addressesOf(attached))
   return config
 }
 

@@ -7,12 +7,15 @@ import type { MonitorClient } from '../runtime/monitor.ts'
 import { storageError } from '../store/errno.ts'
 import { abortedError } from '../util/abort.ts'
 import { writeBundle } from './bundle.ts'
-import { computeConfig, hostnameOf } from './config.ts'
+import { computeConfig } from './config.ts'
 import type { ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { attachSink } from './logs/sink.ts'
 import { addressesOf, attachNetworks } from './networking.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
+import { findPeers, mustHavePeers } from './namespaces/peers.ts'
+import { usernsOf } from './namespaces/userns.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { CGROUPS } from './places.ts'
 import { planMonitor } from './plan.ts'
@@ -38,6 +41,7 @@ export async function startContainer(
   } catch (error) {
     throw storageError(error, 'create', record.run)
   }
+  await mustHavePeers(record.options, context.run.peer)
   const client = await core.launch()
   // From here no other process can begin to remove it; one that did before has moved the record.
   await core.mustAllow('start')
@@ -78,10 +82,12 @@ async function openSink(core: ContainerCore, client: MonitorClient): Promise<voi
 /** What its monitor is to do: with the addresses and ports of this start, and the files that tell of them. */
 async function planStart({ context, record }: ContainerCore, config: OciConfig) {
   const { places, run } = context
-  const { id, name, options } = record
+  const { id, name } = record
+  const { options } = await findPeers(record.options, run.peer, hostname())
+  const userns = record.ids?.mappings ?? usernsOf(run, options)
   const container = { id, name, hostname: hostnameOf(id, options, hostname()), owner: record.run }
   const attached = await attachNetworks(run.networking, container, options)
-  await writeBundle(record.run, id, options, addressesOf(attached))
+  await writeBundle(record.run, id, options, addressesOf(attached), userns)
   const keelson = { ...config.keelson, ...(attached && { network: attached.plan }) }
   return planMonitor({
     record,
@@ -104,6 +110,7 @@ export async function configOf(core: ContainerCore): Promise<OciConfig> {
     stdin: record.options.openStdin,
     terminal: record.options.tty,
     everyController: true,
+    ids: record.ids?.mappings,
   })
   return computeConfig({ ...input, rootfs: record.rootfs })
 }

@@ -77,8 +77,9 @@ export function mapUser(user: ContainerUser, plan: UserNamespacePlan | undefined
   return { ...user, additionalGids: groups }
 }
 
-/** Whether an id of the user namespace stands for any of the host. */
-export function isMapped(mappings: readonly IdMapping[], id: number): boolean {
+/** Whether an id of the user namespace stands for any of the host; without a namespace, each does. */
+export function isMapped(mappings: readonly IdMapping[] | undefined, id: number): boolean {
+  if (mappings === undefined) return true
   return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
 }
 

@@ -12,6 +12,7 @@ export type NormalizedMount =
       readonly: boolean
       propagation: string
       create: boolean
+      idmap: boolean
     }
   | {
       type: 'tmpfs'
@@ -39,6 +40,11 @@ export type Mount =
       propagation?: 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave'
       /** Make the source, as a directory, when it is missing. Default `false`: that is an error. */
       create?: boolean
+      /**
+       * For a container with `userns`: the files show the ids that they have on the host as the container's, and what its root makes is
+       * root's there. Not below mounts that lie in the source. Default `false`.
+       */
+      idmap?: boolean
     }
   | {
       type: 'tmpfs'
@@ -74,6 +80,7 @@ export function normalizeMount(spec: Mount | string): NormalizedMount {
         readonly: flag(mount.readonly, 'readonly'),
         propagation: propagation(mount.propagation ?? 'rprivate'),
         create: flag(mount.create, 'create'),
+        idmap: flag(mount.idmap, 'idmap'),
       }
     case 'tmpfs':
       return {

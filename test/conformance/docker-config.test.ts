@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { computeConfig, hostnameOf } from '../../src/container/config.ts'
+import { computeConfig } from '../../src/container/config.ts'
+import { hostnameOf } from '../../src/container/namespaces/hostname.ts'
 import { etcFiles } from '../../src/container/etc-files.ts'
 import { normalizeRunOptions } from '../../src/container/normalize.ts'
 import { findUser } from '../../src/container/user.ts'
@@ -133,6 +134,9 @@ async function ours(each: Case, id: string): Promise<Facts> {
     image: { digest: parseDigest(`sha256:${'0'.repeat(64)}`), parameters },
     user: findUser(options.user ?? parameters.User ?? '', { passwd: PASSWD, group: GROUP }),
     rootfs: { rootfs: [], remove: [], locks: [] },
+    userns: undefined,
+    peers: {},
+    etc: undefined,
     bundle: '/run/bundle',
     stdin: false,
     terminal: false,

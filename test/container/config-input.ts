@@ -38,6 +38,9 @@ export function configInput(options: RunOptions, more: Partial<ConfigInput> = {}
     everyController: false,
     image: { digest: parseDigest(`sha256:${ID}`), parameters: { Env: ['A=1'] } },
     user: { uid: 0, gid: 0, additionalGids: [0], home: '/root' },
+    userns: undefined,
+    peers: {},
+    etc: undefined,
     rootfs: {
       rootfs: [{ type: 'overlay', lower: ['/l'], upper: '/u', work: '/w' }],
       remove: ['/writable'],

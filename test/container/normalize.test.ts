@@ -3,7 +3,7 @@ import { anything, assert, constantFrom, dictionary, property } from 'fast-check
 import { describe, expect, test } from 'vitest'
 import { CONTAINER_OPTIONS, normalizeRunOptions } from '../../src/container/normalize.ts'
 import type { RunOptions } from '../../src/container/options.ts'
-import { KeelsonError } from '../../src/index.ts'
+import { KeelsonError, type IdMapping, type UserMappings } from '../../src/index.ts'
 
 const MIB = 2 ** 20
 const ODD = {
@@ -15,6 +15,10 @@ const ODD = {
   withTypedArray: true,
 }
 const normalize = (options: object) => normalizeRunOptions(['true'], options)
+
+function mappings(...ranges: IdMapping[]): UserMappings {
+  return { uidMappings: ranges, gidMappings: ranges }
+}
 
 describe('normalizeRunOptions', () => {
   test.each<[RunOptions, object]>([
@@ -66,6 +70,16 @@ describe('normalizeRunOptions', () => {
     [
       { labels: { a: '' }, annotations: { b: 'c' } },
       { labels: { a: '' }, annotations: { b: 'c' } },
+    ],
+    [
+      { pid: 'container:a', ipc: { container: 'b' }, uts: { container: { id: 'c' } } },
+      { pid: { container: 'a' }, ipc: { container: 'b' }, uts: { container: 'c' } },
+    ],
+    [{ networks: 'container:a' }, { network: { container: 'a' }, userns: 'host' }],
+    [{ ipc: 'shareable' }, { ipc: 'shareable' }],
+    [
+      { userns: mappings({ containerID: 0, hostID: 1000, size: 1 }) },
+      { userns: mappings({ containerID: 0, hostID: 1000, size: 1 }) },
     ],
     [{ timeout: '1m30s' }, { timeout: 90_000 }],
     [{ timeout: Number.MAX_SAFE_INTEGER }, { timeout: Number.MAX_SAFE_INTEGER }],
@@ -148,9 +162,24 @@ describe('normalizeRunOptions', () => {
     seccomp: [7, true, null],
     apparmor: [7, {}, null, 'a\0'],
     noNewPrivileges: ['no', 0, null],
-    pid: ['container:x', 7, null],
-    ipc: ['shareable', 7, null],
-    uts: ['x', 7, null],
+    pid: ['none', 'container:', { container: '' }, { container: 'x', more: 1 }, {}, 7, null],
+    ipc: ['x', { container: 7 }, { container: {} }, 7, null],
+    uts: ['x', { container: 'a\0' }, 7, null],
+    userns: [
+      'private',
+      7,
+      null,
+      {},
+      { uidMappings: [], gidMappings: [] },
+      { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }] },
+      mappings({ containerID: 0, hostID: 1, size: 0 }),
+      mappings({ containerID: 0, hostID: 2 ** 32 - 2, size: 2 }),
+      mappings({ containerID: 0, hostID: -1, size: 1 }),
+      // Without root; twice the same in the container; twice the same on the host.
+      mappings({ containerID: 1, hostID: 1, size: 1 }),
+      mappings({ containerID: 0, hostID: 10, size: 2 }, { containerID: 1, hostID: 20, size: 1 }),
+      mappings({ containerID: 0, hostID: 10, size: 2 }, { containerID: 9, hostID: 11, size: 1 }),
+    ],
     init: [1, 'true', null],
     extraHosts: [['a'], ['a:b'], ['a b:192.0.2.1'], { a: 'b' }, { a: 7 }, [7], 'a:192.0.2.1', null],
     dns: ['192.0.2.1', ['x'], [7], {}, null],
@@ -186,13 +215,21 @@ describe('normalizeRunOptions', () => {
 
   test.each([
     [{ memroy: 1 }, 'memroy', 'Did you mean memory?'],
-    [{ userns: 'host' }, 'userns', undefined],
     [{ memory: '8m', memoryReservation: '9m' }, 'memoryReservation', undefined],
     [{ memory: '8m', memorySwap: '7m' }, 'memorySwap', undefined],
     [{ uts: 'host', hostname: 'a' }, 'hostname', undefined],
     [{ uts: 'host', domainname: 'a' }, 'domainname', undefined],
     [{ networks: 'host', sysctls: { 'net.core.somaxconn': '1' } }, 'sysctls', undefined],
     [{ ipc: 'host', sysctls: { 'kernel.shmmax': '1' } }, 'sysctls', undefined],
+    [{ ipc: 'container:a', sysctls: { 'kernel.shmmax': '1' } }, 'sysctls', undefined],
+    [{ networks: 'container:a', sysctls: { 'net.core.somaxconn': '1' } }, 'sysctls', undefined],
+    [{ networks: 'container:a', dns: ['192.0.2.1'] }, 'dns', undefined],
+    [{ networks: 'container:a', extraHosts: ['b:192.0.2.1'] }, 'extraHosts', undefined],
+    [{ networks: 'container:a', hostname: 'b' }, 'hostname', undefined],
+    [{ uts: 'container:a', hostname: 'b' }, 'hostname', undefined],
+    [{ uts: 'container:a', domainname: 'b' }, 'domainname', undefined],
+    [{ pid: 'container:a', userns: 'auto' }, 'userns', undefined],
+    [{ mounts: [{ type: 'bind', source: '/a', target: '/a', idmap: true }] }, 'mounts', undefined],
   ])('%j is refused', (options, option, hint) => {
     expect(() => normalize(options)).toThrow(
       expect.objectContaining({

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { normalizeMount, type Mount } from '../../src/volume/mount-spec.ts'
 
 const bind = { type: 'bind', source: '/s', target: '/t' } as const
-const normalBind = { ...bind, readonly: false, propagation: 'rprivate', create: false }
+const normalBind = { ...bind, readonly: false, propagation: 'rprivate', create: false, idmap: false }
 const normalTmpfs = { type: 'tmpfs', readonly: false, size: undefined, mode: undefined }
 
 describe('normalizeMount', () => {
@@ -19,6 +19,10 @@ describe('normalizeMount', () => {
     [
       { ...bind, readonly: true, create: true },
       { ...normalBind, readonly: true, create: true },
+    ],
+    [
+      { ...bind, idmap: true },
+      { ...normalBind, idmap: true },
     ],
     [
       { ...bind, propagation: 'slave' },

@@ -37,7 +37,7 @@ fn describe() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": { "io.keelson.version": env!("CARGO_PKG_VERSION") },
     })

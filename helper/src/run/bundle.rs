@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::config::BundleFile;
@@ -19,14 +19,17 @@ pub fn make(bundle: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the files. Every user of the container reads them, and their owner in it is root.
-pub fn write(bundle: &Path, files: &[BundleFile]) -> Result<()> {
+/// Writes the files. Every user of the container reads them, and their owner in it is root: on the host, `owner`.
+pub fn write(bundle: &Path, files: &[BundleFile], owner: (Uid, Gid)) -> Result<()> {
     for BundleFile { name, text } in files {
         let path = bundle.join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let step = "write a file of the run";
         let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644))
             .step_at(step, &path)?;
+        if owner != (Uid::ROOT, Gid::ROOT) {
+            rustix::fs::fchown(&file, Some(owner.0), Some(owner.1)).step_at(step, &path)?;
+        }
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest).step_at(step, &path)?;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::Pid;
+use rustix::process::{Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -372,7 +372,8 @@ fn admit(
         )?;
         set_oom_score(&plan.process, &pid.to_string(), host)?;
     }
-    bundle::write(&plan.extension.bundle, &plan.extension.files)?;
+    let owner = root_of(&plan.linux.uid_mappings, &plan.linux.gid_mappings);
+    bundle::write(&plan.extension.bundle, &plan.extension.files, owner)?;
     plan.cgroups.limit(cgroup)?;
     let child = pid.as_raw_nonzero().get() as u32;
     plan.extension
@@ -396,6 +397,12 @@ pub fn map(mappings: &[IdMapping], id: u32) -> Option<u32> {
             .filter(|&offset| offset < mapping.size)?;
         mapping.host_id.checked_add(offset)
     })
+}
+
+/// Who the container's root is.
+pub fn root_of(uids: &[IdMapping], gids: &[IdMapping]) -> (Uid, Gid) {
+    let root = |mappings| map(mappings, 0).unwrap_or(0);
+    (Uid::from_raw(root(uids)), Gid::from_raw(root(gids)))
 }
 
 /// As /proc/<pid>/uid_map takes it, all in one write.

@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use super::config::{IdMapping, IdmapReach, RootfsMount};
-use super::container::map;
+use super::container::root_of;
 use super::execute;
 use super::handover;
 use super::identities::user_namespace;
@@ -187,10 +187,9 @@ struct Ids {
 impl Ids {
     fn of(uids: &[IdMapping], gids: &[IdMapping]) -> Result<Self> {
         let namespace = user_namespace(uids, gids).step("make a user namespace")?;
-        let root = |mappings| map(mappings, 0).unwrap_or(0);
         Ok(Ids {
             namespace,
-            root: (Uid::from_raw(root(uids)), Gid::from_raw(root(gids))),
+            root: root_of(uids, gids),
         })
     }
 

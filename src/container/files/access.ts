@@ -20,7 +20,7 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
   const { launcher, snapshotter, user } = context.run
   return {
     helper: launcher,
-    devices: user === undefined ? 'create' : 'skip',
+    devices: user === undefined && record.options.userns === 'host' ? 'create' : 'skip',
     owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
     open: (options) => openRoot(core, options),
     compare: async ({ signal }) => {

@@ -4,6 +4,7 @@ import { parseAddress } from '../../network/address.ts'
 import { DEFAULT_NETWORK } from '../../network/networks.ts'
 import { normalizePorts, type PublishedPort } from '../../network/ports.ts'
 import type { ContainerOptions, NetworkAttachment } from '../options.ts'
+import { sharedWith, type NormalizedShare, type SharedWith } from '../namespaces/options.ts'
 import { invalid, list, text, words } from './values.ts'
 
 /** {@link NetworkAttachment} in one form. */
@@ -22,11 +23,23 @@ const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,253}[a-z0-9])?$/i
 
 /** @throws `KEELSON_INVALID_OPTION` */
 export function networking({ networks, ports }: ContainerOptions): {
-  network: 'none' | 'host' | NormalizedAttachment[]
+  network: 'none' | 'host' | NormalizedShare | NormalizedAttachment[]
   ports: PublishedPort[]
 } {
   const published = normalizePorts(list('ports', ports))
-  const network = attachments(networks, published.length > 0)
+  const shared = sharedWith('networks', networks)
+  if (shared !== undefined) {
+    if (published.length === 0) return { network: shared, ports: [] }
+    throw invalid(
+      'ports',
+      'belongs to the container whose network is joined',
+      'Publish them with that one.',
+    )
+  }
+  const network = attachments(
+    networks as Exclude<typeof networks, SharedWith>,
+    published.length > 0,
+  )
   if (published.length > 0 && typeof network === 'string') {
     throw invalid(
       'ports',
@@ -40,7 +53,7 @@ export function networking({ networks, ports }: ContainerOptions): {
 }
 
 function attachments(
-  networks: ContainerOptions['networks'],
+  networks: Exclude<ContainerOptions['networks'], SharedWith>,
   needed: boolean,
 ): 'none' | 'host' | NormalizedAttachment[] {
   if (networks === undefined) return needed ? [attachment(DEFAULT_NETWORK)] : 'none'
