@@ -16,7 +16,7 @@ import { isShare, type UserMappings } from './namespaces/options.ts'
 import type { Peers } from './namespaces/peers.ts'
 import { planNamespaces, planPeers } from './namespaces/plan.ts'
 import type { NormalizedContainer } from './normalize.ts'
-import type { BundleFile, OciBlockIo, OciConfig, OciLinux } from './oci-runtime.ts'
+import type { BundleFile, OciBlockIo, OciConfig } from './oci-runtime.ts'
 import { askedLimits, planResources } from './resources.ts'
 import type { ContainerUser } from './user.ts'
 

@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest'
 import { normalizeMount, type Mount } from '../../src/volume/mount-spec.ts'
 
 const bind = { type: 'bind', source: '/s', target: '/t' } as const
-const normalBind = { ...bind, readonly: false, propagation: 'rprivate', create: false, idmap: false }
+const normalBind = {
+  ...bind,
+  readonly: false,
+  propagation: 'rprivate',
+  create: false,
+  idmap: false,
+}
 const normalTmpfs = { type: 'tmpfs', readonly: false, size: undefined, mode: undefined }
 
 describe('normalizeMount', () => {
