@@ -104,14 +104,6 @@ describe('docker with the helper as its runtime', () => {
 })
 
 describe('podman with the helper as its runtime', () => {
-  const podman = (...args: string[]): Promise<Ran> => {
-    const places = ['--root', temp.join('podman'), '--runroot', temp.join('podman-run')]
-    const ways = ['--tmpdir', temp.join('podman-tmp'), '--storage-driver', 'vfs']
-    const manner = ['--cgroup-manager', 'cgroupfs', '--events-backend', 'none']
-    const all = [...places, ...ways, ...manner, '--runtime', runtime, ...args]
-    return run('podman', all, { anyExit: true })
-  }
-
   /** Its own defaults are more than a machine without CAP_SYS_RESOURCE gives. */
   const ulimits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024']
   const options = ['--network', 'none', ...ulimits]
@@ -149,3 +141,11 @@ describe('podman with the helper as its runtime', () => {
     expect(await podman('rm', '-f', '-t', '0', 'life')).toMatchObject({ code: 0 })
   })
 })
+
+function podman(...args: string[]): Promise<Ran> {
+  const places = ['--root', temp.join('podman'), '--runroot', temp.join('podman-run')]
+  const ways = ['--tmpdir', temp.join('podman-tmp'), '--storage-driver', 'vfs']
+  const manner = ['--cgroup-manager', 'cgroupfs', '--events-backend', 'none']
+  const all = [...places, ...ways, ...manner, '--runtime', runtime, ...args]
+  return run('podman', all, { anyExit: true })
+}
