@@ -159,7 +159,7 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
   const config = computeConfig(input)
   // Whatever is wrong with the options has shown by now; from here on something is made.
   await prepareMountSources(options.mounts)
-  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain))
+  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, { spare: true }))
   const container = {
     id,
     hostname: hostnameOf(id, input.options, hostname()),

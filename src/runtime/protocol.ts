@@ -179,6 +179,19 @@ export interface Operations extends NetworkOperations {
   run: [{ container: string; config: object }, { pid: number; warnings: string[] }]
   /** Forks a monitor (`./monitor-protocol.ts`) that listens in `directory`; with `lifeline` it ends its container when the launcher ends. */
   monitor: [{ container: string; directory: string; lifeline: boolean }, { pid: number }]
+  /**
+   * Makes a writable layer and mounts the root file system on it, for a container to come whose `rootfs` is this. The last one is kept until
+   * then.
+   */
+  spare: [
+    {
+      directory: string
+      rootfs: RootfsMount
+      mode: number
+      owner?: { uid: number; gid: number }
+    },
+    object,
+  ]
   kill: [{ container: string; signal?: number; all?: boolean }, object]
   lock: [{ path: string; mode: 'shared' | 'exclusive'; wait: boolean }, { lock: number }]
   unlock: [{ lock: number }, object]

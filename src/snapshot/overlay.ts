@@ -7,7 +7,14 @@ import { converting, storageError } from '../store/errno.ts'
 import type { KeelsonError } from '../errors.ts'
 import { printable } from '../util/printable.ts'
 import { applyLayer, layerError, malformedLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
-import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import type {
+  LayerSource,
+  PreparedRootfs,
+  PrepareOptions,
+  Snapshotter,
+  UnpackOptions,
+} from './snapshotter.ts'
+import { SpareRoots, type SpareRoot } from './spare-roots.ts'
 import { StandingSnapshots } from './standing.ts'
 import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
@@ -38,6 +45,7 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   readonly #mount: string[]
   /** Snapshots never change, so neither does what their root directory is like. */
   readonly #roots = new Map<Digest, RootDirectory>()
+  readonly #spares: SpareRoots
 
   private constructor(
     helper: Helper,
@@ -48,6 +56,7 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   ) {
     super(tree, writable, durable)
     this.#helper = helper
+    this.#spares = new SpareRoots(helper)
     this.#apply = {
       format: options.rootless ? 'overlay-userxattr' : 'overlay',
       devices: options.rootless ? 'skip' : 'create',
@@ -94,11 +103,15 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   async prepare(
     id: string,
     chain: readonly Digest[],
-    { durable = false }: { durable?: boolean } = {},
+    { durable = false, spare = false }: PrepareOptions = {},
   ): Promise<PreparedRootfs> {
+    if (spare) {
+      const ready = this.#spares.take(chain)
+      this.#spares.foresee(chain, (name) => this.#spare(name, chain))
+      if (ready !== undefined) return ready
+    }
     const directory = join(durable ? this.durableDirectory : this.writable.path, id)
-    const upper = join(directory, 'upper')
-    const work = join(directory, 'work')
+    const { upper, work } = placesIn(directory)
     try {
       // Synchronous, on the way of every run: three of these take less time than one turn of the event loop.
       mkdirSync(directory, { mode: 0o700 })
@@ -108,14 +121,13 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
       throw storageError(error, 'create', directory)
     }
     await this.#likeTop(upper, chain)
-    const top = chain.at(-1)
     // What is `volatile` is not for after a power cut: overlay would refuse to mount it again.
-    const options = durable ? this.#view : this.#mount
-    return {
-      rootfs: [{ type: 'overlay', lower: this.#lower(chain), upper, work, options }],
-      remove: [directory],
-      locks: top === undefined ? [] : [{ path: this.tree.lock(top), mode: 'shared' }],
-    }
+    return this.#prepared(directory, chain, durable ? this.#view : this.#mount)
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.#spares[Symbol.asyncDispose]()
+    await super[Symbol.asyncDispose]()
   }
 
   view(chain: readonly Digest[]): RootfsMount[] {
@@ -123,6 +135,29 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
     // Overlay wants two directories at least when none is writable.
     if (more.length === 0) return [{ type: 'bind', source: first, readonly: true }]
     return [{ type: 'overlay', lower: [first, ...more], options: this.#view }]
+  }
+
+  #prepared(directory: string, chain: readonly Digest[], options: string[]): PreparedRootfs {
+    const top = chain.at(-1)
+    const { upper, work } = placesIn(directory)
+    return {
+      rootfs: [{ type: 'overlay', lower: this.#lower(chain), upper, work, options }],
+      remove: [directory],
+      locks: top === undefined ? [] : [{ path: this.tree.lock(top), mode: 'shared' }],
+    }
+  }
+
+  /** A root file system that the helper could make ahead of time; not where only a subordinate id could own it. */
+  #spare(name: string, chain: readonly Digest[]): SpareRoot | undefined {
+    const { mode, uid, gid } = this.#root(chain)
+    const [user, group] = [process.geteuid?.(), process.getegid?.()]
+    const own = uid === user && gid === group
+    if (!own && user !== 0) return undefined
+    const directory = join(this.writable.path, name)
+    const prepared = this.#prepared(directory, chain, this.#mount)
+    const [rootfs] = prepared.rootfs
+    if (rootfs === undefined) return undefined
+    return { prepared, order: { directory, rootfs, mode, ...(!own && { owner: { uid, gid } }) } }
   }
 
   /** Topmost first. */
@@ -174,6 +209,10 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
       { signal },
     )
   }
+}
+
+function placesIn(directory: string): { upper: string; work: string } {
+  return { upper: join(directory, 'upper'), work: join(directory, 'work') }
 }
 
 /** Nothing lies below a base layer that its hard link could mean. */

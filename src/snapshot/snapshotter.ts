@@ -37,6 +37,12 @@ export interface PreparedRootfs {
   locks: { path: string; mode: 'shared' | 'exclusive' }[]
 }
 
+export interface PrepareOptions {
+  durable?: boolean
+  /** It is for the launcher to mount, and at once: it may be one that was made ahead of time. */
+  spare?: boolean
+}
+
 /**
  * Keeps unpacked layers by chain id and makes root file systems of them. Any number of processes share a directory.
  *
@@ -64,11 +70,7 @@ export interface Snapshotter extends AsyncDisposable {
    *
    * @param id names it among those of this engine, a durable one among all
    */
-  prepare(
-    id: string,
-    chain: readonly Digest[],
-    options?: { durable?: boolean },
-  ): Promise<PreparedRootfs>
+  prepare(id: string, chain: readonly Digest[], options?: PrepareOptions): Promise<PreparedRootfs>
 
   /** Every durable writable layer. */
   durable(): Promise<{ id: string; path: string }[]>

@@ -12,7 +12,7 @@ use super::remover;
 use super::worker::Worker;
 use crate::error::{Failure, Result};
 use crate::protocol::{Event, Frame, Report, raw};
-use crate::run::{Config, Container, End, Plan, Remains, Started};
+use crate::run::{Config, Container, End, Plan, Remains, Spare, Started};
 
 /// A container, and the `run` that has not been answered yet.
 pub struct Running {
@@ -58,7 +58,9 @@ impl Launcher {
             return Err(Failure::kind("read the configuration", "config-invalid")
                 .detail("process.terminal is for a monitor"));
         }
-        let mut container = match Container::start(plan, self.host()?) {
+        let wants_network = Spare::suits_network(&plan);
+        let spare = self.spares.take_for(&plan);
+        let mut container = match Container::start(plan, self.host()?, spare) {
             Ok(container) => container,
             Err(failed) => {
                 let (failure, remains) = *failed;
@@ -94,6 +96,11 @@ impl Launcher {
                 cancelled: false,
             },
         );
+        if wants_network {
+            // Node reads while the next one's is ordered.
+            let _ = self.connection.flush();
+            self.order_network();
+        }
         Ok(())
     }
 

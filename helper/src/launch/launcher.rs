@@ -13,6 +13,7 @@ use super::locks::{LockFile, Locks};
 use super::mkdirs::mkdirs;
 use super::operations;
 use super::poller::{Poller, Token};
+use super::spares::Spares;
 use super::user_namespace::{self, UserNamespace};
 use super::worker::Worker;
 use crate::connection::Connection;
@@ -36,6 +37,7 @@ pub struct Launcher {
     pub(super) lifelines: HashMap<u64, OwnedFd>,
     /// Without work.
     pub(super) remover: Option<Worker>,
+    pub(super) spares: Spares,
     last_key: u64,
 }
 
@@ -109,6 +111,7 @@ impl Launcher {
             workers: HashMap::new(),
             lifelines: HashMap::new(),
             remover: None,
+            spares: Spares::default(),
             last_key: 0,
         })
     }
@@ -138,6 +141,7 @@ impl Launcher {
                     Token::Channel(key) => self.hear_container(key),
                     Token::Exit(key) => self.end_container(key),
                     Token::Lifeline(key) => self.end_lifeline(key),
+                    Token::Maker => self.hear_maker(),
                 }
             }
             let drained = self.connection.flush()?;
@@ -189,6 +193,10 @@ impl Launcher {
             }
             "monitor" => {
                 self.start_monitor(id, &decode(frame)?)?;
+                return Ok(None);
+            }
+            "spare" => {
+                self.order_root(id, decode(frame)?)?;
                 return Ok(None);
             }
             "kill" => self.kill_container(&decode(frame)?)?,
@@ -391,6 +399,10 @@ impl Launcher {
         });
     }
 
+    pub(super) fn answer_raw_error(&mut self, id: u64, error: &RawValue) {
+        self.connection.send(&Frame::Error { id, error });
+    }
+
     fn end(&mut self) {
         for (_, (mut worker, purpose)) in self.workers.drain() {
             if !matches!(purpose, Purpose::Remove { .. }) {
@@ -398,6 +410,7 @@ impl Launcher {
             }
             worker.reap();
         }
+        self.spares.end();
         self.cut_lifelines();
         if let Some(remover) = self.remover.take() {
             remover.kill();

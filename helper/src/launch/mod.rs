@@ -7,12 +7,14 @@ mod containers;
 mod dial;
 mod launcher;
 mod locks;
+mod maker;
 mod mkdirs;
 mod monitors;
 mod operations;
 mod poller;
 mod remover;
 mod sealed;
+mod spares;
 mod user_namespace;
 mod worker;
 

@@ -14,6 +14,7 @@ pub enum Token {
     Exit(u64),
     /// The end of a bound monitor.
     Lifeline(u64),
+    Maker,
 }
 
 impl From<Token> for u64 {
@@ -25,6 +26,7 @@ impl From<Token> for u64 {
             Token::Channel(key) => (key << 3) | 3,
             Token::Exit(key) => (key << 3) | 4,
             Token::Lifeline(key) => (key << 3) | 5,
+            Token::Maker => 6,
         }
     }
 }
@@ -37,6 +39,7 @@ impl From<u64> for Token {
             2 => Token::Worker(data >> 3),
             3 => Token::Channel(data >> 3),
             4 => Token::Exit(data >> 3),
+            6 => Token::Maker,
             _ => Token::Lifeline(data >> 3),
         }
     }

@@ -1,5 +1,6 @@
 //! A worker: a forked child that carries out one long operation and reports over a socket.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -11,12 +12,15 @@ use serde_json::Value;
 
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{self, FrameReader, Report, raw};
+use crate::run::take_over;
 use crate::sys;
 
 pub struct Worker {
     pid: Pid,
     socket: OwnedFd,
     reader: FrameReader,
+    /// That came with reports.
+    descriptors: VecDeque<OwnedFd>,
     cancelled: bool,
 }
 
@@ -54,6 +58,7 @@ impl Worker {
             pid,
             socket: ours,
             reader: FrameReader::default(),
+            descriptors: VecDeque::new(),
             cancelled: false,
         })
     }
@@ -61,14 +66,20 @@ impl Worker {
     /// Takes in what has arrived; false when the worker has nothing more to say.
     pub fn receive(&mut self) -> bool {
         let mut buffer = [0; 64 << 10];
-        match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
-            Ok((length, _)) if length > 0 => {
+        match take_over(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((length, descriptor)) if length > 0 => {
+                self.descriptors.extend(descriptor);
                 self.reader.push(&buffer[..length]);
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
             _ => false,
         }
+    }
+
+    /// The next descriptor that came with a report, in the order of these.
+    pub fn next_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
     }
 
     pub fn next(&mut self) -> Option<Report> {

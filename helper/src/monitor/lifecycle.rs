@@ -16,6 +16,7 @@ use super::state::{self, Status};
 use super::timers::Timer;
 use crate::error::{Failure, Result};
 use crate::protocol::{Event, raw};
+use crate::run::Spare;
 use crate::run::{
     Container, End, Plan, Remains, Resources, Started, Streams, join_cgroup, update_cgroups,
 };
@@ -305,7 +306,7 @@ impl Monitor<'_> {
             self.filters,
             self.host.rootless,
         )?;
-        let mut container = match Container::start(plan, self.host) {
+        let mut container = match Container::start(plan, self.host, Spare::default()) {
             Ok(container) => container,
             Err(failed) => {
                 let (failure, remains) = *failed;

@@ -15,6 +15,7 @@ use super::store::Place;
 use super::{Runtime, bundle, capabilities, defaults, delete, foreground, invalid, start};
 use crate::error::{Failure, Result, Step};
 use crate::monitor::now;
+use crate::run::Spare;
 use crate::run::{Container, Deferred, Started, run_hooks};
 
 const OPTIONS: Options<'_> = Options {
@@ -134,7 +135,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         hooks: record.hooks.clone(),
         state: record.state(Status::Creating),
     });
-    let mut container = match Container::start(plan, &host) {
+    let mut container = match Container::start(plan, &host, Spare::default()) {
         Ok(container) => container,
         Err(failed) => {
             let (failure, remains) = *failed;

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::net::RecvFlags;
 use rustix::process::DumpableBehavior;
 
 use super::devices::make_devices;
@@ -22,13 +22,14 @@ use super::execute::{
 };
 use super::masks::{make_readonly, mask_paths};
 use super::mounts::{close_late, mount_all, take_sources};
-use super::namespaces::{unshare_cgroup, unshare_network};
+use super::namespaces::{join_network, unshare_cgroup, unshare_network};
 use super::outside::Outside;
 use super::peers::Peers;
 use super::plan::Plan;
 use super::program::Note;
 use super::root::Root;
 use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
+use super::spare::loopback_up;
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Host, sysctl};
@@ -95,8 +96,10 @@ fn prepare(
 
     // 2. Namespaces that do not depend on the launcher's next steps.
     namespaces.join_existing(peers)?;
-    if namespaces.network {
-        unshare_network()?;
+    match outside.network.take() {
+        Some(network) => join_network(network)?,
+        None if namespaces.network => unshare_network()?,
+        None => {}
     }
 
     // 3. The root file system.
@@ -139,14 +142,7 @@ fn prepare(
     // 6. What the kernel keeps for the namespaces and for this process; through the host's /proc.
     set_names(plan)?;
     if plan.extension.loopback && namespaces.own_network() {
-        let socket = rustix::net::socket_with(
-            AddressFamily::INET,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .step("make a socket")?;
-        sys::network::loopback_up(&socket).step("bring lo up")?;
+        loopback_up()?;
     }
     plan.extension.network.settle()?;
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;

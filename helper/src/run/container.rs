@@ -19,6 +19,7 @@ use super::outside::Outside;
 use super::peers::Peers;
 use super::plan::Plan;
 use super::program::{End, Program, Started};
+use super::spare::Spare;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::net::{FirewallCommand, detach};
@@ -60,10 +61,11 @@ pub struct Removal {
 }
 
 impl Container {
-    /// Starts to carry the plan out. With the failure comes what was made until then.
+    /// Starts to carry the plan out, with what there is of it already. With the failure comes what was made until then.
     pub fn start(
         plan: Plan,
         host: &Host,
+        spare: Spare,
     ) -> std::result::Result<Container, Box<(Failure, Remains)>> {
         let mut remains = Remains {
             removal: Removal {
@@ -78,7 +80,7 @@ impl Container {
             },
             ..Remains::default()
         };
-        match begin(&plan, host, &mut remains) {
+        match begin(&plan, host, spare, &mut remains) {
             Ok(program) => Ok(Container {
                 pid_namespace: plan.namespaces.pid,
                 inside: Inside::of(&plan),
@@ -299,7 +301,7 @@ fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure
         .collect()
 }
 
-fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
+fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Result<Program> {
     if plan.deferred.is_none() && !plan.hooks.is_empty() {
         return Err(Failure::kind("read the configuration", "config-invalid")
             .detail("hooks are not carried out for a program that starts at once"));
@@ -318,7 +320,8 @@ fn begin(plan: &Plan, host: &Host, remains: &mut Remains) -> Result<Program> {
         map(&plan.linux.gid_mappings, user.gid),
     )?;
     let peers = Peers::open(&plan.extension.peers)?;
-    let outside = Outside::make(plan, &peers)?.unwrap_or_default();
+    let mut outside = Outside::make(plan, &peers)?.unwrap_or_default();
+    outside.use_spare(plan, spare);
     let cgroup = plan.cgroups.open_v2()?;
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,

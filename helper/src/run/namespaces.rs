@@ -1,7 +1,7 @@
 //! Which namespaces are new, which are joined, and when.
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -218,6 +218,11 @@ pub fn not_running(errno: Errno) -> Failure {
 
 pub fn unshare_network() -> Result<()> {
     unshare(UnshareFlags::NEWNET).step("make a network namespace")
+}
+
+/// One that was made ahead of time.
+pub fn join_network(network: OwnedFd) -> Result<()> {
+    join(network, Some(LinkNameSpaceType::Network)).step("join the network namespace")
 }
 
 pub fn unshare_cgroup() -> Result<()> {

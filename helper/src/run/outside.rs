@@ -21,6 +21,7 @@ use super::mounts::{PlannedMount, clone_source};
 use super::peers::Peers;
 use super::plan::Plan;
 use super::rootfs::{self, attach_at, bind, clone_tree, detached, mount_part};
+use super::spare::Spare;
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{FrameReader, Report, decode, raw};
 use crate::sys;
@@ -33,6 +34,8 @@ pub struct Outside {
     pub rootfs: Vec<OwnedFd>,
     /// Sources of the bind mounts with these numbers.
     pub sources: Vec<(usize, OwnedFd)>,
+    /// Made ahead of time.
+    pub network: Option<OwnedFd>,
 }
 
 /// Goes with each of them.
@@ -73,7 +76,19 @@ impl Outside {
 
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let sources = self.sources.iter().map(|(_, fd)| fd);
-        self.rootfs.iter().chain(sources).map(AsRawFd::as_raw_fd)
+        let all = self.rootfs.iter().chain(sources).chain(&self.network);
+        all.map(AsRawFd::as_raw_fd)
+    }
+
+    /// Takes what was made ahead of time in place of what the container would make. Its locks are held.
+    pub fn use_spare(&mut self, plan: &Plan, spare: Spare) {
+        self.network = spare.network;
+        match spare.rootfs {
+            Some(root) if !plan.namespaces.user && root.is_current() => {
+                self.rootfs = vec![root.mount];
+            }
+            _ => {}
+        }
     }
 }
 

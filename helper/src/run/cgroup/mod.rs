@@ -239,10 +239,20 @@ fn rdma(resources: &mut Resources) -> Vec<Write> {
 }
 
 fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
+    // Of several values for one file, as rules for devices are, each is a write, but the file need not be found each time.
+    let mut last: Option<(&str, OwnedFd)> = None;
     for Write { files, value } in writes {
         let mut outcome = Ok(());
         for file in files {
-            outcome = write(directory, file, value);
+            let fd = match last.take() {
+                Some((name, fd)) if name == file => Ok(fd),
+                _ => open(directory, file),
+            };
+            outcome = fd.and_then(|fd| {
+                write_to(&fd, directory, file, value)?;
+                last = Some((file, fd));
+                Ok(())
+            });
             if !outcome.as_ref().is_err_and(is_missing) {
                 break;
             }
@@ -264,12 +274,18 @@ fn is_missing(failure: &Failure) -> bool {
 
 /// One value in one write(2), as cgroup files want it.
 fn write(directory: &Path, file: &str, value: &str) -> Result<()> {
+    write_to(&open(directory, file)?, directory, file, value)
+}
+
+fn open(directory: &Path, file: &str) -> Result<OwnedFd> {
     let path = directory.join(file);
-    let step = || format!("write {file}");
-    let fd = rustix::fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .step_at(step(), &path)?;
-    rustix::io::write(&fd, value.as_bytes())
-        .step_at(step(), &path)
+    rustix::fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .step_at(format!("write {file}"), &path)
+}
+
+fn write_to(fd: &OwnedFd, directory: &Path, file: &str, value: &str) -> Result<()> {
+    rustix::io::write(fd, value.as_bytes())
+        .step_at(format!("write {file}"), directory.join(file))
         .map_err(|failure| failure.detail(value))
         .map(drop)
 }

@@ -11,11 +11,12 @@ pub fn oom_kills(directory: &Path) -> u64 {
     if let Ok(events) = read(directory, "memory.events") {
         return count(&events);
     }
-    let own = read(directory, "memory.oom_control").map_or(0, |control| count(&control));
-    own + children(directory)
-        .iter()
-        .map(|child| oom_kills(child))
-        .sum::<u64>()
+    // Without this file the controller is not here, so not below either.
+    let Ok(control) = read(directory, "memory.oom_control") else {
+        return 0;
+    };
+    let below = children(directory);
+    count(&control) + below.iter().map(|child| oom_kills(child)).sum::<u64>()
 }
 
 fn count(text: &str) -> u64 {

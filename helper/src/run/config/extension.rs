@@ -47,7 +47,7 @@ pub struct BundleFile {
 }
 
 /// A part of a root file system.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum RootfsMount {
     Overlay {
