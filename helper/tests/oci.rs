@@ -2,174 +2,14 @@
 
 mod support;
 
-use std::io::{IoSliceMut, Read};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
-use support::host::{busybox, hierarchies};
-
-struct Runtime {
-    directory: tempfile::TempDir,
-}
-
-/// A bundle, whose container is deleted in the end.
-struct Bundle<'a> {
-    runtime: &'a Runtime,
-    id: String,
-    path: PathBuf,
-    config: Value,
-}
-
-impl Runtime {
-    fn new() -> Runtime {
-        Runtime {
-            directory: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keelson-helper"));
-        command
-            .args(["oci", "--root"])
-            .arg(self.path("root"))
-            .arg("--log")
-            .arg(self.path("log"))
-            .args(["--log-format", "json"])
-            .args(args);
-        command
-    }
-
-    fn call(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.call(args);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What the log says last of a command that fails.
-    fn error(&self, args: &[&str]) -> String {
-        assert!(!self.call(args).status.success(), "{args:?}");
-        let log = std::fs::read_to_string(self.path("log")).unwrap();
-        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-        assert_eq!(line["level"], "error");
-        line["msg"].as_str().unwrap().to_owned()
-    }
-
-    fn bundle(&self, id: &str, args: &[&str]) -> Bundle<'_> {
-        let path = self.path(&format!("bundle-{id}"));
-        std::fs::create_dir(&path).unwrap();
-        self.ok(&["spec", "--bundle", path.to_str().unwrap()]);
-        let text = std::fs::read_to_string(path.join("config.json")).unwrap();
-        let mut config: Value = serde_json::from_str(&text).unwrap();
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(args);
-        config["root"]["path"] = json!(busybox());
-        // Names in a namespace of the machine, where other tests run too.
-        let id = format!("{id}-{}", std::process::id());
-        config["linux"]["cgroupsPath"] = json!(format!("/keelson-test-oci-{id}"));
-        Bundle {
-            runtime: self,
-            id,
-            path,
-            config,
-        }
-    }
-}
-
-impl Bundle<'_> {
-    fn write(&self) {
-        std::fs::write(self.path.join("config.json"), self.config.to_string()).unwrap();
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-
-    fn create(&self) -> std::process::ExitStatus {
-        self.write();
-        let output = std::fs::File::create(self.path.join("output")).unwrap();
-        let args = [
-            "create",
-            "--bundle",
-            self.path(),
-            "--pid-file",
-            &self.file("pid"),
-            &self.id,
-        ];
-        let mut command = self.runtime.command(&args);
-        let stderr = output.try_clone().unwrap();
-        command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(stderr)
-            .status()
-            .unwrap()
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.path.join(name).to_str().unwrap().to_owned()
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path.join(name)).unwrap()
-    }
-
-    fn state(&self) -> Value {
-        serde_json::from_str(&self.runtime.ok(&["state", &self.id])).unwrap()
-    }
-
-    fn ok(&self, command: &str) -> String {
-        self.runtime.ok(&[command, &self.id])
-    }
-
-    fn error(&self, command: &str) -> String {
-        self.runtime.error(&[command, &self.id])
-    }
-
-    /// Runs it in the foreground.
-    fn run(&self) -> Output {
-        self.write();
-        self.runtime
-            .call(&["run", "--bundle", self.path(), &self.id])
-    }
-
-    fn sh(&self) -> String {
-        let output = self.run();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn kill(&self) {
-        let pid = self.state()["pid"].as_u64().unwrap() as u32;
-        let pidfd = support::host::watch(pid);
-        self.runtime.ok(&["kill", &self.id, "KILL"]);
-        support::host::wait_for_end(&pidfd);
-    }
-}
-
-impl Drop for Bundle<'_> {
-    fn drop(&mut self) {
-        self.runtime.call(&["delete", "--force", &self.id]);
-    }
-}
-
-fn script(script: &str) -> [&str; 3] {
-    ["sh", "-c", script]
-}
+use support::host::hierarchies;
+use support::oci::{Runtime, receive, script};
 
 #[test]
 fn a_container_is_created_started_killed_and_deleted() {
@@ -413,6 +253,82 @@ fn a_hook_that_fails_ends_the_container() {
     }
 }
 
+/// Of a program that leaves a word behind.
+fn leave(word: &str, file: &str) -> Value {
+    json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {word} >> {file}")] }])
+}
+
+#[test]
+fn a_hook_of_the_start_that_fails_is_the_end_of_the_container() {
+    let runtime = Runtime::new();
+    for stage in ["startContainer", "poststart"] {
+        let mut bundle = runtime.bundle(stage, &["sleep", "1000"]);
+        let log = bundle.file("hooks.log");
+        bundle.config["hooks"][stage] =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo because >&2; exit 4"] }]);
+        bundle.config["hooks"]["poststop"] = leave("poststop", &log);
+        assert!(bundle.create().success());
+        let error = bundle.error("start");
+        assert!(error.contains("because"), "{stage}: {error}");
+        assert!(bundle.error("state").contains("does not exist"));
+        assert_eq!(bundle.read("hooks.log"), "poststop\n");
+    }
+}
+
+#[test]
+fn a_hook_of_the_end_that_fails_is_a_warning() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle("poststop", &["true"]);
+    let log = bundle.file("hooks.log");
+    let mut hooks = json!([{ "path": "/bin/false" }]);
+    let last = leave("last", &log)[0].take();
+    hooks.as_array_mut().unwrap().push(last);
+    bundle.config["hooks"]["poststop"] = hooks;
+    assert!(bundle.run().status.success());
+    assert_eq!(bundle.read("hooks.log"), "last\n");
+    let log = std::fs::read_to_string(runtime.path("log")).unwrap();
+    assert!(log.contains("run a poststop hook") && log.contains("warning"));
+}
+
+#[test]
+fn a_create_that_is_killed_leaves_nothing_that_cannot_be_deleted() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle("killed", &["sleep", "1000"]);
+    let (began, pipe) = (bundle.file("began"), bundle.file("pipe"));
+    mkfifo(&pipe);
+    // Says that it has begun, and ends when nobody can hear it any more.
+    let script = format!("cat > {began}.new; mv {began}.new {began}; cat {pipe}");
+    bundle.config["hooks"]["createRuntime"] =
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] }]);
+    bundle.write();
+    let mut create = runtime.command(&["create", "--bundle", bundle.path(), &bundle.id]);
+    let mut create = create.stdout(Stdio::null()).spawn().unwrap();
+    // Opening it waits for the hook.
+    let pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let state: Value = serde_json::from_str(&bundle.read("began")).unwrap();
+    assert_eq!(bundle.state()["status"], "creating");
+    let pidfd = support::host::watch(state["pid"].as_u64().unwrap() as u32);
+    create.kill().unwrap();
+    create.wait().unwrap();
+    support::host::wait_for_end(&pidfd);
+    drop(pipe);
+    assert_eq!(bundle.state()["status"], "stopped");
+    assert!(bundle.error("start").contains("stopped"));
+    bundle.ok("delete");
+    let mounts = hierarchies();
+    for mount in mounts.v1.into_values().chain(mounts.v2) {
+        assert!(
+            !mount
+                .join(format!("keelson-test-oci-{}", bundle.id))
+                .exists()
+        );
+    }
+}
+
+fn mkfifo(path: &str) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 #[test]
 fn a_hook_that_takes_too_long_is_killed() {
     let runtime = Runtime::new();
@@ -487,6 +403,39 @@ fn a_terminal_reaches_the_console_socket() {
 }
 
 #[test]
+fn a_terminal_in_the_foreground_is_the_callers() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle(
+        "front",
+        &script("stty size; read line; echo got $line; exit 6"),
+    );
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.write();
+    let (master, slave) = support::host::terminal(33, 77);
+    let before = rustix::termios::tcgetattr(&slave).unwrap();
+    let mut run = runtime.command(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let end = |file: &std::fs::File| file.try_clone().unwrap();
+    run.stdin(end(&slave)).stdout(end(&slave));
+    let mut child = run.spawn().unwrap();
+    drop(run);
+    let mut master = std::io::BufReader::new(master);
+    let mut line = String::new();
+    master.read_line(&mut line).unwrap();
+    // The caller's size, and its line discipline out of the way.
+    assert_eq!(line, "33 77\r\n");
+    master.get_mut().write_all(b"words\r").unwrap();
+    let mut text = String::new();
+    while !text.contains("got") {
+        master.read_line(&mut text).unwrap();
+    }
+    assert_eq!(text, "words\r\ngot words\r\n");
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+    let after = rustix::termios::tcgetattr(&slave).unwrap();
+    assert_eq!(after.local_modes, before.local_modes);
+    assert_eq!(after.input_modes, before.input_modes);
+}
+
+#[test]
 fn preserved_descriptors_are_inherited() {
     let runtime = Runtime::new();
     let bundle = runtime.bundle("fds", &script("cat <&3"));
@@ -556,19 +505,4 @@ fn features_name_what_is_understood() {
             .contains(&json!("startContainer"))
     );
     assert_eq!(features["linux"]["intelRdt"]["enabled"], false);
-}
-
-fn receive(listener: &UnixListener) -> OwnedFd {
-    let (connection, _) = listener.accept().unwrap();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 64];
-    let slices = &mut [IoSliceMut::new(&mut name)];
-    recvmsg(&connection, slices, &mut ancillary, RecvFlags::empty()).unwrap();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut rights) = message {
-            return rights.next().unwrap();
-        }
-    }
-    panic!("no descriptor came");
 }

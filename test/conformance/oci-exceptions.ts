@@ -50,7 +50,7 @@ const EXCEPTIONS: Exception[] = [
   {
     program: /^poststart_fail$/,
     failure: /MUST log a warning/,
-    because: 'since version 1.2.1 a poststart hook that fails ends the container',
+    because: 'since version 1.3 a poststart hook that fails ends the container',
   },
   {
     program: /^process_capabilities_fail$/,

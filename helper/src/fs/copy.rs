@@ -46,16 +46,21 @@ pub fn copy(args: &Copy) -> Result<Copied> {
     if !node::names(to.as_fd()).step_at(STEP, &args.to)?.is_empty() {
         return Err(Failure::new(STEP).errno(Errno::NOTEMPTY).path(&args.to));
     }
+    copy_directory(from, to).map_err(|failure| match failure.path {
+        Some(ref inner) => failure.clone().path(args.from.join(inner)),
+        None => failure.path(&args.from),
+    })
+}
+
+/// Both are open for reading, and `to` is empty.
+pub fn copy_directory(from: OwnedFd, to: OwnedFd) -> Result<Copied> {
     let root = to.try_clone().step(STEP)?;
     let mut tree = Tree {
         root: root.as_fd(),
         links: HashMap::new(),
         bytes: 0,
     };
-    tree.copy(from, to).map_err(|failure| match failure.path {
-        Some(ref inner) => failure.clone().path(args.from.join(inner)),
-        None => failure.path(&args.from),
-    })?;
+    tree.copy(from, to)?;
     Ok(Copied { bytes: tree.bytes })
 }
 

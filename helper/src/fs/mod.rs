@@ -1,7 +1,7 @@
 //! Whole trees and single files, always by descriptor: no path of a container is ever resolved by name alone.
 
 pub mod bytes;
-mod copy;
+pub mod copy;
 pub mod descent;
 pub mod errno;
 pub mod facts;

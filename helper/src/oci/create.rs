@@ -61,6 +61,9 @@ pub fn run(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         container,
         terminal,
     } = make(runtime, &arguments, detached)?;
+    if let Some(master) = &terminal {
+        foreground::resize(master);
+    }
     let (place, record) = match start::start_container(runtime, place, record) {
         Ok(started) => started,
         Err(failed) => {
@@ -74,9 +77,11 @@ pub fn run(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     if detached {
         return Ok(0);
     }
+    // Others may want to do something with it meanwhile.
+    drop(place);
     let code = foreground::attend(container, terminal)?;
     if !arguments.has("keep") {
-        delete::destroy(runtime, place, record)?;
+        delete::delete_stopped(runtime, &record.id)?;
     }
     Ok(code)
 }
@@ -114,6 +119,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     let mut record = Record {
         id: id.to_owned(),
         pid: 0,
+        ready: false,
         start_time: 0,
         rootfs: plan.root.clone(),
         bundle,
@@ -160,6 +166,8 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         Some(path) => write_pid_file(Path::new(path), record.pid),
         None => Ok(()),
     });
+    record.ready = true;
+    let told = told.and_then(|()| place.save(&record));
     if let Err(failure) = told {
         container.abandon().remove();
         delete::run_poststop_hooks(runtime, &record);

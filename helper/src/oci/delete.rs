@@ -47,6 +47,20 @@ pub fn delete(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     Ok(0)
 }
 
+/// One whose program has ended, unless somebody else has deleted it.
+pub fn delete_stopped(runtime: &Runtime, id: &str) -> Result<()> {
+    let place = match runtime.store.find(id) {
+        Err(failure) if failure.kind == Some("not-found") => return Ok(()),
+        found => found?,
+    };
+    place.lock()?;
+    match place.record()? {
+        Some(record) => destroy(runtime, place, record),
+        // It went while this process waited for the lock.
+        None => Ok(()),
+    }
+}
+
 /// Ends what still runs in it, and removes what was made for it.
 pub fn destroy(runtime: &Runtime, place: Place, record: Record) -> Result<()> {
     if place.status(&record) != Status::Stopped {

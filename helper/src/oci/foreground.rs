@@ -159,7 +159,7 @@ fn drain(master: &OwnedFd) {
 }
 
 /// To that of the terminal in which the runtime was called.
-fn resize(master: &OwnedFd) {
+pub fn resize(master: &OwnedFd) {
     if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
         let _ = rustix::termios::tcsetwinsize(master, size);
     }

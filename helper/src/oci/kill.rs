@@ -33,7 +33,7 @@ pub fn kill(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         return Ok(0);
     }
     match place.status(&record) {
-        Status::Stopped => return Err(not_running()),
+        Status::Stopped | Status::Creating => return Err(not_running()),
         _ => signal_init(&record, signal)?,
     }
     Ok(0)

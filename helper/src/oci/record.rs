@@ -15,6 +15,9 @@ pub struct Record {
     pub id: String,
     /// Zero until there is a process.
     pub pid: i32,
+    /// `create` has done its part.
+    #[serde(default)]
+    pub ready: bool,
     /// In clock ticks since boot: two processes may have had the same number, but not both.
     pub start_time: u64,
     pub bundle: PathBuf,

@@ -1,5 +1,6 @@
 //! Where containers are kept: a directory each, claimed by its exclusive creation, locked by whoever changes it.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,6 +24,8 @@ pub struct Store {
 pub struct Place {
     pub path: PathBuf,
     directory: OwnedFd,
+    /// By this process.
+    locked: Cell<bool>,
 }
 
 impl Store {
@@ -110,16 +113,26 @@ impl Place {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&path, flags, Mode::empty())
             .step_at("open the container's directory", &path)?;
-        Ok(Place { path, directory })
+        let locked = Cell::new(false);
+        Ok(Place {
+            path,
+            directory,
+            locked,
+        })
     }
 
     /// Until this process ends.
     pub fn lock(&self) -> Result<()> {
         flock(&self.directory, FlockOperation::LockExclusive)
-            .step_at("lock the container", &self.path)
+            .step_at("lock the container", &self.path)?;
+        self.locked.set(true);
+        Ok(())
     }
 
-    fn is_locked(&self) -> bool {
+    fn is_locked_by_another(&self) -> bool {
+        if self.locked.get() {
+            return false;
+        }
         // A description of its own: the lock belongs to that.
         let Ok(other) = Place::open(self.path.clone()) else {
             return false;
@@ -178,11 +191,14 @@ impl Place {
     }
 
     pub fn status(&self, record: &Record) -> Status {
-        if !record.is_alive() {
-            return match record.pid == 0 && self.is_locked() {
+        if !record.ready {
+            return match self.is_locked_by_another() {
                 true => Status::Creating,
                 false => Status::Stopped,
             };
+        }
+        if !record.is_alive() {
+            return Status::Stopped;
         }
         // Nobody but a program that waits listens there.
         if self.connect().is_ok() {

@@ -26,6 +26,7 @@ mod plan;
 mod process;
 mod procfs;
 mod program;
+mod remount;
 mod rlimits;
 mod root;
 mod rootfs;

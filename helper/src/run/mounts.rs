@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
@@ -11,9 +11,11 @@ use super::cgroup::CgroupPlan;
 use super::cgroup_mount::mount_cgroups;
 use super::config::{self, IdmapReach, MountOptions};
 use super::outside::Outside;
+use super::remount::remount;
 use super::root::{Root, attach};
 use super::rootfs::explain;
 use crate::error::{Failure, Result, Step};
+use crate::fs::copy::copy_directory;
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
 /// A mount of the configuration with its options read.
@@ -39,6 +41,16 @@ impl PlannedMount {
         if !config.destination.is_absolute() || config.destination == Path::new("/") {
             return invalid("the destination must be an absolute path below the root");
         }
+        if options.copy_up && config.kind.as_deref() != Some("tmpfs") {
+            return invalid("only a tmpfs can take over what it hides");
+        }
+        if options.remount {
+            return Ok(PlannedMount {
+                config,
+                options,
+                idmap: None,
+            });
+        }
         if options.bind && config.source.is_none() {
             return invalid("a bind mount needs a source");
         }
@@ -61,7 +73,7 @@ impl PlannedMount {
     }
 
     pub fn is_type(&self, kind: &str) -> bool {
-        !self.options.bind && self.config.kind.as_deref() == Some(kind)
+        !self.options.bind && !self.options.remount && self.config.kind.as_deref() == Some(kind)
     }
 }
 
@@ -96,7 +108,9 @@ pub fn mount_all(
     let mut late = LateReadonly::new();
     for (mount, source) in mounts.iter().zip(sources) {
         let destination = &mount.config.destination;
-        if mount.is_type("cgroup") {
+        if mount.options.remount {
+            remount(root, mount)?;
+        } else if mount.is_type("cgroup") {
             mount_cgroups(root, mount, cgroups)?;
         } else if mount.options.bind {
             let tree = match source {
@@ -120,6 +134,10 @@ pub fn mount_all(
                 root.make_directory(destination)
                     .step_at("make a mount point", destination)?
             };
+            if mount.options.copy_up {
+                copy_up(mount, &target, &fd)?;
+            }
+            set_attributes_below(mount, &fd)?;
             finish(mount, &fd, &target)?;
             if is_late {
                 late.push(fd);
@@ -203,45 +221,71 @@ fn mount_bind(root: &Root, mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {
         root.make_file(destination)
     }
     .step_at("make a mount point", destination)?;
-    if mount.options.set != 0 {
-        let set = mount.options.set;
-        let attributes = MountAttributes {
-            set,
-            // One field of several bits: to set it, the kernel wants it cleared in the same call.
-            clear: if set & libc::MOUNT_ATTR__ATIME == 0 {
-                0
-            } else {
-                libc::MOUNT_ATTR__ATIME
-            },
-            ..MountAttributes::default()
-        };
-        mount_setattr(tree, attributes).step_at("set the attributes of a mount", destination)?;
-    }
+    set_attributes(mount, tree)?;
     finish(mount, tree, &target)
 }
 
-/// What is common to all: attributes of the whole subtree, propagation, and the place.
+/// Attributes of the mount, and of all below it.
+pub fn set_attributes(mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {
+    let MountOptions { set, clear, .. } = mount.options;
+    change_attributes(mount, tree, (set, clear), false)?;
+    set_attributes_below(mount, tree)
+}
+
+fn set_attributes_below(mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {
+    let options = &mount.options;
+    let change = (options.set_recursive, options.clear_recursive);
+    change_attributes(mount, tree, change, true)
+}
+
+fn change_attributes(
+    mount: &PlannedMount,
+    tree: &OwnedFd,
+    (set, clear): (u64, u64),
+    recursive: bool,
+) -> Result<()> {
+    if set | clear == 0 {
+        return Ok(());
+    }
+    let attributes = MountAttributes {
+        set,
+        clear,
+        recursive,
+        ..MountAttributes::default()
+    };
+    mount_setattr(tree, attributes)
+        .step_at("set the attributes of a mount", &mount.config.destination)
+}
+
+/// What is common to all: the place, and propagation.
 fn finish(mount: &PlannedMount, tree: &OwnedFd, target: &OwnedFd) -> Result<()> {
-    let destination = &mount.config.destination;
-    if mount.options.set_recursive != 0 {
-        let attributes = MountAttributes {
-            set: mount.options.set_recursive,
-            recursive: true,
-            ..MountAttributes::default()
-        };
-        mount_setattr(tree, attributes).step_at("set the attributes of a mount", destination)?;
-    }
-    attach(tree, target).step_at("attach a mount", destination)?;
+    attach(tree, target).step_at("attach a mount", &mount.config.destination)?;
     // Once attached: a mount that shares is not taken in by a tree of mounts that do not.
-    if let Some(propagation) = mount.options.propagation {
-        let attributes = MountAttributes {
-            propagation: propagation.kind,
-            recursive: propagation.recursive,
-            ..MountAttributes::default()
-        };
-        mount_setattr(tree, attributes).step_at("set the propagation of a mount", destination)?;
-    }
-    Ok(())
+    set_propagation(mount, tree)
+}
+
+pub fn set_propagation(mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {
+    let Some(propagation) = mount.options.propagation else {
+        return Ok(());
+    };
+    let attributes = MountAttributes {
+        propagation: propagation.kind,
+        recursive: propagation.recursive,
+        ..MountAttributes::default()
+    };
+    mount_setattr(tree, attributes)
+        .step_at("set the propagation of a mount", &mount.config.destination)
+}
+
+/// Fills a file system that is in no tree yet with what it will hide.
+fn copy_up(mount: &PlannedMount, target: &OwnedFd, tmpfs: &OwnedFd) -> Result<()> {
+    let destination = &mount.config.destination;
+    let step = "copy what a mount hides";
+    let open = |directory: &OwnedFd| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, ".", flags, Mode::empty()).step_at(step, destination)
+    };
+    copy_directory(open(target)?, open(tmpfs)?).map(drop)
 }
 
 /// /proc and /sys must really be there: were the image's /proc a link, what is masked below /proc later would be

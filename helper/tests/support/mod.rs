@@ -5,6 +5,7 @@ pub mod client;
 pub mod config;
 pub mod host;
 pub mod monitor;
+pub mod oci;
 pub mod wire;
 
 pub use client::Helper;

@@ -8,8 +8,15 @@ pub struct MountOptions {
     pub recursive: bool,
     /// `MOUNT_ATTR_*` to set on the mount itself.
     pub set: u64,
-    /// `MOUNT_ATTR_*` to set on the mount and all below it.
+    /// `MOUNT_ATTR_*` to take back, which a bind mount may have from its source.
+    pub clear: u64,
+    /// The same for the mount and all below it.
     pub set_recursive: u64,
+    pub clear_recursive: u64,
+    /// What is mounted there already is changed.
+    pub remount: bool,
+    /// A new tmpfs begins with what it hides.
+    pub copy_up: bool,
     pub propagation: Option<Propagation>,
     /// Shown with other ids: the mount itself, or all below it too.
     pub idmap: Option<IdmapReach>,
@@ -40,19 +47,21 @@ impl MountOptions {
             if let Some(propagation) = Propagation::parse(option) {
                 parsed.propagation = Some(propagation);
             } else if let Some((attribute, on)) = attribute(option) {
-                change(&mut parsed.set, attribute, on);
+                change(&mut parsed.set, &mut parsed.clear, attribute, on);
             } else if let Some((attribute, on)) = option.strip_prefix('r').and_then(attribute) {
-                change(&mut parsed.set_recursive, attribute, on);
+                let (set, clear) = (&mut parsed.set_recursive, &mut parsed.clear_recursive);
+                change(set, clear, attribute, on);
             } else {
                 match option.as_str() {
                     "bind" => parsed.bind = true,
                     "rbind" => (parsed.bind, parsed.recursive) = (true, true),
-                    "defaults" | "async" => {}
+                    // How much the kernel writes into its log, and what there is nothing else than.
+                    "defaults" | "async" | "silent" | "loud" | "noiversion" => {}
+                    "remount" => parsed.remount = true,
+                    "tmpcopyup" => parsed.copy_up = true,
                     "idmap" => parsed.idmap = Some(IdmapReach::Mount),
                     "ridmap" => parsed.idmap = Some(IdmapReach::Subtree),
-                    "remount" | "tmpcopyup" => {
-                        return Err(unsupported(option));
-                    }
+                    "iversion" => return Err(unsupported(option)),
                     word => parsed.data.push(match word.split_once('=') {
                         Some((key, value)) => (key.into(), Some(value.into())),
                         None => (word.into(), None),
@@ -104,14 +113,20 @@ fn attribute(option: &str) -> Option<(u64, bool)> {
     })
 }
 
-fn change(set: &mut u64, attribute: u64, on: bool) {
+fn change(set: &mut u64, clear: &mut u64, attribute: u64, on: bool) {
     if attribute & ATIME != 0 {
+        // One field of several bits: to set it, the kernel wants all of them cleared in the same call.
         *set &= !ATIME;
-    }
-    if on {
+        *clear |= ATIME;
+        if on {
+            *set |= attribute;
+        }
+    } else if on {
         *set |= attribute;
+        *clear &= !attribute;
     } else {
         *set &= !attribute;
+        *clear |= attribute;
     }
 }
 
@@ -167,6 +182,10 @@ mod tests {
     #[test]
     fn the_last_word_counts() {
         assert_eq!(parse(&["ro", "rw"]).set, 0);
+        assert_eq!(parse(&["ro", "rw"]).clear, libc::MOUNT_ATTR_RDONLY);
+        assert_eq!(parse(&["rw", "ro"]).clear, 0);
+        assert_eq!(parse(&["noatime"]).clear, ATIME);
+        assert_eq!(parse(&[]).clear, 0);
         assert_eq!(
             parse(&["noatime", "strictatime"]).set,
             libc::MOUNT_ATTR_STRICTATIME
@@ -176,6 +195,7 @@ mod tests {
 
     #[test]
     fn recursive_forms_are_kept_apart() {
+        assert_eq!(parse(&["rrw"]).clear_recursive, libc::MOUNT_ATTR_RDONLY);
         let parsed = parse(&["rbind", "rro", "rnosuid"]);
         assert!(parsed.bind && parsed.recursive);
         assert_eq!(parsed.set, 0);
@@ -187,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_refused() {
-        assert!(MountOptions::parse(&["remount".into()]).is_err());
+        assert!(MountOptions::parse(&["iversion".into()]).is_err());
     }
 
     #[test]
