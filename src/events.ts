@@ -1,6 +1,7 @@
 import { keelsonError } from './errors.ts'
 import type { ContainerEvents } from './container/events.ts'
 import { CONTAINER_EVENTS, decodeJournalLine } from './container/journal-lines.ts'
+import { refuseUnknown } from './container/normalize/call.ts'
 import { JournalReader } from './store/journal-reader.ts'
 import { parseDuration, type Duration } from './util/duration.ts'
 
@@ -39,7 +40,9 @@ export function readEvents(
   options: EventsOptions,
   closing: AbortSignal,
 ): AsyncIterableIterator<EngineEvent> {
+  refuseUnknown(options, ['since', 'until', 'filters', 'signal'], 'events()')
   const { filters = {}, until } = options
+  if (until !== undefined && !(until instanceof Date)) throw invalid('until', 'is no date')
   checkFilters(filters)
   const since = startOf(options.since)
   const end = until === undefined ? undefined : until.getTime() - Date.now()

@@ -25,6 +25,7 @@ import type { LogEntry } from './logs/entry.ts'
 import { readLogs } from './logs/logs.ts'
 import type { LogsOptions } from './logs/options.ts'
 import { logSource } from './logs/source.ts'
+import { refuseUnknown } from './normalize/call.ts'
 import { parseStopTimeout } from './normalize-create.ts'
 import { containerAccess } from './files/access.ts'
 import { commitContainer, type CommitOptions } from './files/commit.ts'
@@ -396,6 +397,7 @@ export class Container implements AsyncDisposable {
    * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
+    refuseUnknown(options, ['force', 'volumes'], 'remove()')
     await this.#core.turn.run(() => removeContainer(this.#core, { force: options.force ?? false }))
   }
 

@@ -1,15 +1,16 @@
 import { readdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import { printable } from '../util/printable.ts'
+import { printable, show } from '../util/printable.ts'
 import { converting } from '../store/errno.ts'
 import { Container } from './container.ts'
 import type { ContainersContext } from './containers-context.ts'
-import { ContainerCore } from './core.ts'
+import { closedError, ContainerCore } from './core.ts'
 import { createContainer } from './create.ts'
 import type { CreateOptions } from './create-options.ts'
 import { checkFilters, matchesFilters, type ContainerFilters } from './filters.ts'
 import { FULL_ID, readName } from './names.ts'
+import { refuseUnknown } from './normalize/call.ts'
 import type { OciConfig } from './oci-runtime.ts'
 import { aboutContainer } from './plan.ts'
 import { loadRecord, type ContainerRecord } from './record.ts'
@@ -116,6 +117,11 @@ export class Containers {
    */
   async get(nameOrId: string): Promise<Container> {
     this.#mustBeOpen()
+    if (typeof nameOrId !== 'string') {
+      throw keelsonError('KEELSON_INVALID_OPTION', `${show(nameOrId)} is no name or id.`, {
+        hint: 'Give the name or the id of a container.',
+      })
+    }
     const { places } = this.#context
     const name = nameOrId.replace(/^\//, '')
     const id = FULL_ID.test(name)
@@ -136,6 +142,7 @@ export class Containers {
   /** Those that run, or all, newest first. */
   async list(options: ListOptions = {}): Promise<Container[]> {
     this.#mustBeOpen()
+    refuseUnknown(options, ['all', 'filters'], 'list()')
     const { filters = {} } = options
     checkFilters(filters)
     const all = options.all ?? filters.status !== undefined
@@ -196,7 +203,7 @@ export class Containers {
     const ended = await Promise.allSettled(
       own.map((container) => container.remove({ force: true })),
     )
-    for (const { core } of this.#known.values()) core.close()
+    for (const { core } of this.#known.values()) core.shut()
     const failures = ended.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
     if (failures.length > 0) {
       throw new AggregateError(failures, 'Some containers could not be removed.')
@@ -259,6 +266,6 @@ export class Containers {
 
   #mustBeOpen(): void {
     if (!this.#context.run.closing.aborted) return
-    throw keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
+    throw closedError()
   }
 }

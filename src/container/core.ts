@@ -46,6 +46,9 @@ export class ContainerCore {
   #client: MonitorClient | undefined
   #connecting: Promise<MonitorClient | undefined> | undefined
   #state: MonitorState | undefined
+  /** The connection to a monitor that was not asked to start yet. */
+  #waiting: MonitorClient | undefined
+  #shut = false
   #removed = false
   readonly #listeners = new Set<() => void>()
   readonly #onRemoved: () => void
@@ -76,6 +79,7 @@ export class ContainerCore {
 
   /** What its monitor last said; `undefined`: it was never started. */
   async state(): Promise<MonitorState | undefined> {
+    if (this.#shut) throw closedError()
     if (this.#client !== undefined && this.#state !== undefined) return this.#state
     const found = await readState(this.context.places.state(this.id))
     if (found === undefined || !isActive(found.status)) return (this.#state = found)
@@ -84,6 +88,7 @@ export class ContainerCore {
   }
 
   async status(): Promise<ContainerStatus> {
+    if (this.#shut) throw closedError()
     if (this.#removed) return 'removing'
     const state = await this.state()
     if (state !== undefined) return state.status
@@ -151,7 +156,8 @@ export class ContainerCore {
     const { launcher } = this.context.run
     for (let attempt = 1; ; attempt++) {
       const present = this.#client ?? (attempt === 1 ? undefined : await this.connect())
-      if (present !== undefined && this.#state?.status !== 'exited') return present
+      const ready = present === this.#waiting || this.#state?.status !== 'exited'
+      if (present !== undefined && ready) return present
       // Of a container that has ended: it goes as soon as it has told all.
       await present?.ended.catch(() => {})
       try {
@@ -250,6 +256,20 @@ export class ContainerCore {
     this.#client = undefined
   }
 
+  /** Ends a monitor that was not asked to start and is only kept by those who are attached. */
+  async dismiss(): Promise<void> {
+    const client = await this.connect()
+    if (client === undefined || client !== this.#waiting) return
+    await client.request('kill', { stop: true }).catch(() => {})
+  }
+
+  /** The engine is closed: whoever waits for anything hears of it, and nothing more is done. */
+  shut(): void {
+    this.#shut = true
+    this.close()
+    this.#tell()
+  }
+
   async #tryConnect(): Promise<MonitorClient | undefined> {
     let client: MonitorClient
     try {
@@ -258,10 +278,14 @@ export class ContainerCore {
       return undefined
     }
     client.ended.catch(() => this.#disconnected(client))
-    client.onRemoved(() => this.#record.options.autoRemove && this.removed())
+    client.onRemoved(() => {
+      if (this.#record.options.autoRemove) this.removed()
+      // What is left of it serves those attached who read slowly; the next one may come.
+      client.close()
+    })
     this.#client = client
     try {
-      await client.watch((state) => this.#hear(state), { hold: false })
+      await client.watch((state) => this.#hear(client, state), { hold: false })
       return client
     } catch {
       this.#disconnected(client)
@@ -269,8 +293,9 @@ export class ContainerCore {
     }
   }
 
-  #hear(state: MonitorState): void {
+  #hear(client: MonitorClient, state: MonitorState): void {
     // A monitor that has not been asked to start knows nothing of earlier runs.
+    this.#waiting = state.status === 'created' ? client : undefined
     if (state.status === 'created') return
     this.#state = state
     this.#tell()
@@ -279,6 +304,7 @@ export class ContainerCore {
   #disconnected(client: MonitorClient): void {
     if (this.#client !== client) return
     this.#client = undefined
+    this.#waiting = undefined
     this.#state = undefined
     this.#tell()
   }
@@ -308,6 +334,11 @@ export class ContainerCore {
     }
     return await readState(places.state(this.id))
   }
+}
+
+/** What everything of a closed engine is refused with. */
+export function closedError(): KeelsonError {
+  return keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
 }
 
 /**

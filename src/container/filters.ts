@@ -39,6 +39,9 @@ const STATUSES = [
 
 /** @throws `KEELSON_INVALID_OPTION` for filters that do not exist */
 export function checkFilters(filters: ContainerFilters): void {
+  if (typeof filters !== 'object' || filters === null) {
+    throw invalid('The filters are not an object.', `Use ${NAMES.join(', ')}.`)
+  }
   const unknown = Object.keys(filters).find((name) => !NAMES.includes(name))
   if (unknown !== undefined) {
     throw invalid(`There is no filter ${JSON.stringify(unknown)}.`, `Use ${NAMES.join(', ')}.`)

@@ -7,13 +7,10 @@ import type {
   RestartPolicy,
 } from './create-options.ts'
 import { checkName } from './names.ts'
-import {
-  CONTAINER_OPTIONS,
-  normalizeContainer,
-  refuseUnknown,
-  type NormalizedContainer,
-} from './normalize.ts'
+import { CONTAINER_OPTIONS, normalizeContainer, type NormalizedContainer } from './normalize.ts'
+import { abortSignal, refuseUnknown } from './normalize/call.ts'
 import { invalid, oneOf, optionalSize, words } from './normalize/values.ts'
+import { show } from '../util/printable.ts'
 
 /** {@link CreateOptions} in one form, as the record keeps them. */
 export interface NormalizedCreate extends NormalizedContainer {
@@ -46,6 +43,15 @@ export interface NormalizedHealthcheck {
 
 const DEFAULT_STOP_TIMEOUT = 10_000
 const MIN_LOG_SIZE = 4096
+const HEALTHCHECK_OPTIONS = [
+  'test',
+  'interval',
+  'timeout',
+  'retries',
+  'startPeriod',
+  'startInterval',
+  'onFailure',
+]
 const CREATE_OPTIONS = [
   ...CONTAINER_OPTIONS,
   ...'image command name tty stdin restart stopSignal stopTimeout healthcheck logs detached autoRemove platform pull signal'.split(
@@ -56,6 +62,7 @@ const CREATE_OPTIONS = [
 /** @throws `KEELSON_INVALID_OPTION` naming the option and what is accepted */
 export function normalizeCreateOptions(options: CreateOptions): NormalizedCreate {
   refuseUnknown(options, CREATE_OPTIONS, 'create()')
+  abortSignal(options.signal)
   const restart = parseRestart(options.restart ?? 'no')
   const autoRemove = flag('autoRemove', options.autoRemove)
   if (autoRemove && restart.policy !== 'no') {
@@ -117,6 +124,10 @@ function restartWords(text: string): RestartPolicy {
 
 function healthcheck(given: HealthcheckOptions | 'none'): NormalizedHealthcheck {
   if (given === 'none') return { test: ['NONE'], onFailure: 'none' }
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw invalid('healthcheck', `cannot be ${show(given)}`, "Write { test: ... }, or 'none'.")
+  }
+  refuseUnknown(given, HEALTHCHECK_OPTIONS, 'healthcheck')
   const duration = (name: 'interval' | 'timeout' | 'startPeriod' | 'startInterval') => {
     const value = given[name]
     return value === undefined ? {} : { [name]: parseDuration(value, `healthcheck.${name}`) }
@@ -147,6 +158,10 @@ function testWords(test: string | string[]): string[] {
 }
 
 function logOptions(given: LogOptions | 'file' | 'none'): NormalizedCreate['logs'] {
+  if (typeof given === 'function') {
+    throw invalid('logs', 'cannot be a function', 'Write { driver: function }.')
+  }
+  if (typeof given !== 'string') refuseUnknown(given, ['driver', 'maxSize', 'maxFiles'], 'logs')
   const {
     driver = 'file',
     maxSize,

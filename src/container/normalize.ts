@@ -1,10 +1,9 @@
 /** Run options as a person gives them -> checked, and in one form each. Everything is checked before anything happens. */
-import { Readable } from 'node:stream'
 import { parseDuration } from '../util/duration.ts'
-import { nearest } from '../util/nearest.ts'
 import { show } from '../util/printable.ts'
 import type { PublishedPort } from '../network/ports.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
+import { abortSignal, refuseUnknown } from './normalize/call.ts'
 import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './normalize/io.ts'
 import {
   cpuList,
@@ -38,6 +37,7 @@ import {
   words,
 } from './normalize/values.ts'
 import type { ContainerOptions, Device, RunOptions } from './options.ts'
+import { standardInput } from './stdio.ts'
 import type { DeviceRule } from '../security/devices.ts'
 
 /** {@link ContainerOptions} in one form. */
@@ -117,9 +117,6 @@ export function normalizeRunOptions(
   command: string | readonly string[] | undefined,
   options: RunOptions,
 ): NormalizedOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid('options', `must be an object, not ${show(options)}`)
-  }
   refuseUnknown(options, RUN_OPTIONS, 'run()')
   return {
     ...normalizeContainer(command, options),
@@ -213,28 +210,4 @@ function seccompProfile(profile: unknown): string | object | undefined {
   if (profile === undefined || typeof profile === 'string') return profile
   if (typeof profile === 'object' && profile !== null) return profile
   throw invalid('seccomp', `must be a profile or the path of one, not ${show(profile)}`)
-}
-
-function standardInput(stdin: RunOptions['stdin']): RunOptions['stdin'] {
-  if (stdin === undefined || typeof stdin === 'string' || stdin instanceof Uint8Array) return stdin
-  if (stdin instanceof Readable || (stdin as { pipe?: unknown } | null)?.pipe === true) return stdin
-  throw invalid('stdin', `must be text, bytes or a stream, not ${show(stdin)}`)
-}
-
-function abortSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined || signal instanceof AbortSignal) return signal
-  throw invalid('signal', `must be an AbortSignal, not ${show(signal)}`)
-}
-
-/** @throws `KEELSON_INVALID_OPTION` for a name that is not among `known`, with the nearest that is */
-export function refuseUnknown(options: object, known: readonly string[], call: string): void {
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue
-    const near = nearest(name, known)
-    throw invalid(
-      name,
-      `is not an option of ${call}`,
-      near ? `Did you mean ${near}?` : `The options are ${known.join(', ')}.`,
-    )
-  }
 }

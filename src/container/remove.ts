@@ -26,6 +26,7 @@ export async function removeContainer(
     if (status === 'removing') return
     mustAllow(core.record, status, force ? 'remove by force' : 'remove')
     if (isActive(status)) await killNow(core)
+    else await core.dismiss()
     core.close()
     const lock = await monitorLock(context, core.record)
     await using _ = lock

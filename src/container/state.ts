@@ -90,6 +90,14 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
   removing: {},
 }
 
+/** What is not done to a container, but in, to or of it. */
+const PHRASES: Partial<Record<ContainerAction, string>> = {
+  exec: 'execute in',
+  attach: 'attach to',
+  connect: 'connect to',
+  'read its processes': 'read the processes of',
+}
+
 /** What to do first, by the state that stands in the way. */
 const REMEDIES: Record<ContainerStatus, string> = {
   created: 'Start it first.',
@@ -126,7 +134,7 @@ export function mustAllow(
   if (transition(status, action) !== undefined) return
   throw keelsonError(
     'KEELSON_CONTAINER_STATE',
-    `Cannot ${action} the container ${container.name}: it is ${status}.`,
+    `Cannot ${PHRASES[action] ?? action} the container ${container.name}: it is ${status}.`,
     {
       container: container.id,
       name: container.name,

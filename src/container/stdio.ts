@@ -3,6 +3,8 @@ import { Socket } from 'node:net'
 import { PassThrough, Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { HelperEvent } from '../runtime/protocol.ts'
+import { show } from '../util/printable.ts'
+import { invalid } from './normalize/values.ts'
 import type { RunOptions } from './options.ts'
 
 type StdioEvent = Extract<HelperEvent, { event: 'stdio' }>
@@ -37,6 +39,13 @@ export function openPipes(event: StdioEvent): Pipes {
 export interface Input {
   source: Readable | undefined
   writable: Writable | null
+}
+
+/** @throws `KEELSON_INVALID_OPTION` */
+export function standardInput(stdin: RunOptions['stdin']): RunOptions['stdin'] {
+  if (stdin === undefined || typeof stdin === 'string' || stdin instanceof Uint8Array) return stdin
+  if (stdin instanceof Readable || (stdin as { pipe?: unknown } | null)?.pipe === true) return stdin
+  throw invalid('stdin', `must be text, bytes, a stream or { pipe: true }, not ${show(stdin)}`)
 }
 
 export function openInput(stdin: RunOptions['stdin']): Input {

@@ -143,7 +143,10 @@ export interface MonitorOperations {
   watch: [object, MonitorState]
   /** To process 1. */
   signal: [{ signal: number }, object]
-  /** SIGKILL to every process; the container counts as stopped when `stop` is true. Answered when it has ended. */
+  /**
+   * SIGKILL to every process; the container counts as stopped when `stop` is true. Answered when it has ended. With `stop`, a monitor
+   * that was not asked to start ends.
+   */
   kill: [{ stop: boolean }, MonitorState]
   /** The plan's signal, its time-out, then SIGKILL. No policy starts it again. Answered when it has ended. */
   stop: [Partial<StopPlan>, MonitorState]

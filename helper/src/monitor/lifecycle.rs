@@ -95,7 +95,13 @@ impl Monitor<'_> {
         self.life.as_ref().is_some_and(|life| life.frozen)
     }
 
+    /// One that was never asked to start has nothing to kill: it ends, and lets go those who are attached.
     pub fn kill(&mut self, request: Request, stop: bool) -> Result<()> {
+        if self.plan.is_none() && stop {
+            self.answer(request, Ok(raw(&self.state)));
+            self.finish();
+            return Ok(());
+        }
         if self.ask_for_end(request, stop)? {
             self.kill_processes();
         }

@@ -84,12 +84,14 @@ export class Attachment implements AsyncDisposable {
   }
 
   /**
-   * Tells the container's terminal its size in characters.
+   * Tells the container's terminal its size in characters; the program gets SIGWINCH. Without a terminal, and when the program does not
+   * run, nothing happens.
    *
-   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_HELPER_FAILED`
+   * @throws `KEELSON_INVALID_OPTION`
    */
   async resize({ columns, rows }: TerminalSize): Promise<void> {
-    await this.#monitor.request('resize', checkedSize({ columns, rows }))
+    const size = checkedSize({ columns, rows })
+    await this.#monitor.request('resize', size).catch(() => {})
   }
 
   /** Lets go of the streams; the program goes on. */

@@ -7,13 +7,19 @@ import { parseSize } from '../../util/size.ts'
 import { startTimer } from '../../util/timer.ts'
 import { Output } from '../output.ts'
 import { runFailure, type Ending, type RunResult } from '../result.ts'
-import type { RunningProcess } from '../run.ts'
-import { feed, openInput, type Input } from '../stdio.ts'
-import type { ExecOptions, ProcessOptions } from './options.ts'
+import { abortSignal, refuseUnknown } from '../normalize/call.ts'
+import { flag } from '../normalize/values.ts'
+import { failedRun, type RunningProcess } from '../run.ts'
+import { feed, openInput, standardInput, type Input } from '../stdio.ts'
+import { PROCESS_OPTIONS, type ExecOptions, type ProcessOptions } from './options.ts'
 import type { PlannedExec } from './plan.ts'
 import { killExec, startExec } from './start.ts'
 
 const DEFAULT_MAX_OUTPUT = 16 * 1024 * 1024
+const EXEC_OPTIONS = [
+  ...PROCESS_OPTIONS,
+  ...'tty stdin timeout signal maxOutput collect reject'.split(' '),
+]
 
 /** What executing in one container takes. */
 export interface ExecTarget {
@@ -32,18 +38,11 @@ export function execIn(
   command: string | readonly string[],
   options: ExecOptions = {},
 ): RunningProcess {
-  const output = {
-    collect: options.collect ?? true,
-    limit: parseSize(options.maxOutput ?? DEFAULT_MAX_OUTPUT, 'maxOutput'),
-  }
-  const run: Running = {
-    started: performance.now(),
-    command: typeof command === 'string' ? [command] : command,
-    options,
-    timeout: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
-    input: openInput(options.stdin),
-    stdout: new Output(output),
-    stderr: new Output(output),
+  let run: Running
+  try {
+    run = begin(command, options)
+  } catch (error) {
+    return failedRun(error)
   }
   const { input, stdout, stderr } = run
   return Object.defineProperties(settle(target, run), {
@@ -51,6 +50,27 @@ export function execIn(
     stdout: { get: () => stdout.stream },
     stderr: { get: () => stderr.stream },
   }) as RunningProcess
+}
+
+function begin(command: string | readonly string[], options: ExecOptions): Running {
+  refuseUnknown(options, EXEC_OPTIONS, 'exec()')
+  const { stdin, timeout, collect, maxOutput = DEFAULT_MAX_OUTPUT } = options
+  flag('tty', options.tty, false)
+  flag('reject', options.reject, true)
+  abortSignal(options.signal)
+  const output = {
+    collect: flag('collect', collect, true),
+    limit: parseSize(maxOutput, 'maxOutput'),
+  }
+  return {
+    started: performance.now(),
+    command: typeof command === 'string' ? [command] : command,
+    options,
+    timeout: timeout === undefined ? undefined : parseDuration(timeout, 'timeout'),
+    input: openInput(standardInput(stdin)),
+    stdout: new Output(output),
+    stderr: new Output(output),
+  }
 }
 
 interface Running {

@@ -15,6 +15,9 @@ export interface ProcessOptions {
   privileged?: boolean
 }
 
+/** Names of {@link ProcessOptions}. @internal */
+export const PROCESS_OPTIONS: readonly string[] = ['env', 'user', 'workdir', 'privileged']
+
 /** {@link ProcessOptions} of `exec()`, and how it is watched: as those of `engine.run()`. */
 export interface ExecOptions extends ProcessOptions {
   /** Standard streams are a terminal; all output is then `stdout`. Default `false`. */

@@ -4,6 +4,7 @@ import type { TerminalSize } from '../../runtime/monitor-protocol.ts'
 import type { UserNamespacePlan } from '../../runtime/protocol.ts'
 import { planCapabilities } from '../../security/capabilities.ts'
 import type { OciConfig, OciProcess } from '../oci-runtime.ts'
+import { show } from '../../util/printable.ts'
 import { findUser, mapUser, type UserDatabase } from '../user.ts'
 import type { ProcessOptions } from './options.ts'
 
@@ -63,7 +64,7 @@ export function planExec(input: ExecInput): PlannedExec {
 }
 
 function words(given: readonly string[]): string[] {
-  const [program] = given
+  const [program] = Array.isArray(given) ? (given as readonly string[]) : []
   if (program !== undefined && program !== '') {
     for (const word of given) refuseNul(word, 'command')
     return [...given]
@@ -100,6 +101,12 @@ function environment({ config, options, tty, users }: ExecInput, home: string | 
 }
 
 function variables(env: ProcessOptions['env']): (readonly [string, string | undefined])[] {
+  if (env !== undefined && (typeof env !== 'object' || env === null)) {
+    throw keelsonError('KEELSON_INVALID_OPTION', `env cannot be ${show(env)}.`, {
+      option: 'env',
+      hint: 'Write { NAME: "value" } or ["NAME=value"].',
+    })
+  }
   const entries = Array.isArray(env) ? env.map(pair) : Object.entries(env ?? {})
   for (const [name] of entries) {
     if (name !== '' && !/[=\0]/.test(name)) continue

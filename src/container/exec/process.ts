@@ -5,9 +5,11 @@ import { throwIfAborted } from '../../util/abort.ts'
 import { parseSignal } from '../../util/signals.ts'
 import { checkedSize } from '../attach/attach.ts'
 import type { ContainerExit } from '../monitor-state.ts'
+import { abortSignal, refuseUnknown } from '../normalize/call.ts'
+import { flag } from '../normalize/values.ts'
 import { Output } from '../output.ts'
 import type { ExecTarget } from './exec.ts'
-import type { SpawnOptions } from './options.ts'
+import { PROCESS_OPTIONS, type SpawnOptions } from './options.ts'
 import { killExec, startExec, type StartedExec } from './start.ts'
 
 /**
@@ -67,7 +69,12 @@ export class ExecProcess implements AsyncDisposable {
     command: string | readonly string[],
     options: SpawnOptions = {},
   ): Promise<ExecProcess> {
+    refuseUnknown(options, SPAWN_OPTIONS, 'spawn()')
     const { signal, stdin = true, tty = false, ...process } = options
+    abortSignal(signal)
+    flag('stdin', stdin, true)
+    if (typeof tty === 'object') checkedSize({ columns: tty.columns, rows: tty.rows })
+    else flag('tty', tty, false)
     throwIfAborted(signal, 'the execution')
     const monitor = await target.monitor()
     const words = typeof command === 'string' ? [command] : command
@@ -126,6 +133,7 @@ export class ExecProcess implements AsyncDisposable {
 }
 
 const SIGKILL = 9
+const SPAWN_OPTIONS = [...PROCESS_OPTIONS, 'tty', 'stdin', 'signal']
 
 function closedInput(): Writable {
   const none = new PassThrough()

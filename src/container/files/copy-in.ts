@@ -86,7 +86,6 @@ async function prepare(
   if (source instanceof Uint8Array) {
     return { archive: once(source), directory, owner: {} }
   }
-  if (isIterable(source)) return { archive: source, directory, owner: {} }
   if (typeof source !== 'object' || source === null) {
     throw keelsonError(
       'KEELSON_INVALID_OPTION',
@@ -96,6 +95,7 @@ async function prepare(
       },
     )
   }
+  if (isIterable(source)) return { archive: source, directory, owner: {} }
   const now = new Date()
   const rooted = Object.entries(source).map(
     ([name, file]) => [posix.join('/', name), file] as const,
@@ -166,7 +166,8 @@ export function destination(
   return { directory: posix.dirname(path), name: posix.basename(path) }
 }
 
-function missing(error: unknown, path: string): unknown {
+/** @internal */
+export function missing(error: unknown, path: string): unknown {
   const errno = KeelsonError.is(error) && 'errno' in error ? error.errno : undefined
   if (errno !== 'ENOENT' && errno !== 'ENOTDIR') return error
   return keelsonError('KEELSON_FILE_NOT_FOUND', `This host has no "${path}".`, {

@@ -1,4 +1,4 @@
-import { lstat, mkdir, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { basename, dirname, posix, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { RequestOptions } from '../../runtime/protocol.ts'
@@ -7,7 +7,7 @@ import { Files, type FileOptions, type RootAccess } from '../../snapshot/files/f
 import { checkPath, shown } from '../../snapshot/files/names.ts'
 import { offered, receive, send } from '../../snapshot/files/stream.ts'
 import { converting, errnoOf } from '../../store/errno.ts'
-import { destination } from './copy-in.ts'
+import { destination, missing } from './copy-in.ts'
 
 export interface CopyOutOptions extends FileOptions {
   /** What a symbolic link at the end of the path points to, instead of the link. Default false. */
@@ -65,8 +65,14 @@ export async function copyToHost(
     there?.isDirectory(),
     { path: target, slash: to.endsWith('/'), base: posix.basename(normal) || basename(target) },
   )
+  if (there === undefined) {
+    await converting('read', dirname(target), () => stat(dirname(target))).catch(
+      (error: unknown) => {
+        throw missing(error, dirname(target))
+      },
+    )
+  }
   if (found.isDirectory() && there === undefined) {
-    await converting('create', dirname(target), () => lstat(dirname(target)))
     await converting('create', target, () => mkdir(target, { mode: 0o755 }))
   }
   const archive = receive(

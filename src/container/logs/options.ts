@@ -1,5 +1,6 @@
 import { keelsonError } from '../../errors.ts'
 import { parseDuration } from '../../util/duration.ts'
+import { refuseUnknown } from '../normalize/call.ts'
 
 /** Which lines of a log, and whether to wait for more. */
 export interface LogsOptions {
@@ -30,6 +31,11 @@ export interface NormalizedLogs {
 
 /** @throws `KEELSON_INVALID_OPTION` */
 export function normalizeLogs(options: LogsOptions, now: number): NormalizedLogs {
+  refuseUnknown(
+    options,
+    ['follow', 'tail', 'since', 'until', 'stdout', 'stderr', 'signal'],
+    'logs()',
+  )
   const { follow = false, tail, stdout = true, stderr = true, signal } = options
   if (tail !== undefined && (!Number.isSafeInteger(tail) || tail < 0)) {
     throw keelsonError(
@@ -61,7 +67,9 @@ function moment(
   now: number,
 ): number | undefined {
   if (given === undefined) return undefined
-  if (typeof given === 'string' && !/^\d{4}-/.test(given)) return now - parseDuration(given, option)
+  if (typeof given === 'string' && /^[\d.]+(us|ms|s|m|h)/.test(given)) {
+    return now - parseDuration(given, option)
+  }
   const time = typeof given === 'number' ? given : new Date(given).getTime()
   if (Number.isFinite(time)) return time
   throw keelsonError('KEELSON_INVALID_OPTION', `${option} is not a time: ${String(given)}.`, {

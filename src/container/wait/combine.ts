@@ -1,7 +1,8 @@
 import { startTimer } from '../../util/timer.ts'
 import { keelsonError } from '../../errors.ts'
+import { show } from '../../util/printable.ts'
 import { timeoutOf, whileRunning, poll, type WaitOptions } from './leaf.ts'
-import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
+import { isStrategy, NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
 
 /** One strategy within its own time. Rejects with {@link NotReady} when it failed or was not so in time. */
 export async function carryOut(
@@ -61,9 +62,10 @@ function combined(
   options: WaitOptions,
   settle: (works: Promise<void>[]) => Promise<void>,
 ): WaitStrategy {
-  if (strategies.length === 0) {
+  const known = Array.isArray(strategies) && strategies.every((each) => isStrategy(each))
+  if (!known || strategies.length === 0) {
     throw keelsonError('KEELSON_INVALID_OPTION', 'There is nothing to wait for.', {
-      hint: 'Give one strategy or more.',
+      hint: 'Give a list of one strategy or more: [wait.port(80), wait.healthy()].',
     })
   }
   return {
@@ -92,6 +94,11 @@ export function waitForCondition(
   isSo: (options: { signal: AbortSignal }) => boolean | Promise<boolean>,
   options: WaitUntilOptions = {},
 ): WaitStrategy {
+  if (typeof isSo !== 'function') {
+    throw keelsonError('KEELSON_INVALID_OPTION', `${show(isSo)} is not a function.`, {
+      hint: 'Give a function that returns true when it is so.',
+    })
+  }
   const description = options.description ?? 'a function of the program'
   return whileRunning(description, options, (_, signal, note) =>
     poll(signal, async () => {

@@ -2,6 +2,7 @@ import type { ClientRequestArgs, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { parseDuration, type Duration } from '../../util/duration.ts'
 import { checkPort } from '../connect.ts'
+import { refuseUnknown } from '../normalize/call.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
 
 import type { WaitStrategy } from './strategy.ts'
@@ -24,9 +25,11 @@ export interface WaitHttpOptions extends WaitOptions {
   patience?: Duration
 }
 
+const OPTIONS = 'port path method headers status body tls patience timeout'.split(' ')
 const MAX_BODY = 1024 * 1024
 
 export function waitForHttp(options: WaitHttpOptions): WaitStrategy {
+  refuseUnknown(options, OPTIONS, 'wait.http()')
   const { port, path = '/', method = 'GET', tls = false, body } = options
   checkPort(port)
   const patience = parseDuration(options.patience ?? 5000, 'patience')

@@ -1,5 +1,5 @@
 import { keelsonError } from '../../errors.ts'
-import { printable } from '../../util/printable.ts'
+import { printable, show } from '../../util/printable.ts'
 import { howItEnded, leaf, type WaitOptions } from './leaf.ts'
 import { NotReady, type WaitStrategy } from './strategy.ts'
 
@@ -37,6 +37,12 @@ export function waitForLog(
 }
 
 function matcher(pattern: string | RegExp): (text: string) => boolean {
+  if (typeof pattern !== 'string' && !(pattern instanceof RegExp)) {
+    throw keelsonError('KEELSON_INVALID_OPTION', `A line cannot hold ${show(pattern)}.`, {
+      option: 'pattern',
+      hint: 'Give text or a regular expression.',
+    })
+  }
   if (typeof pattern === 'string') return (text) => text.includes(pattern)
   // A global expression would go on behind its last match, in another line.
   const expression = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''))

@@ -1,11 +1,12 @@
 import { keelsonError, KeelsonError } from '../../errors.ts'
 import { abortedError, throwIfAborted } from '../../util/abort.ts'
 import { parseDuration, type Duration } from '../../util/duration.ts'
-import { printable } from '../../util/printable.ts'
+import { printable, show } from '../../util/printable.ts'
 import { startTimer } from '../../util/timer.ts'
+import { refuseUnknown } from '../normalize/call.ts'
 import { carryOut } from './combine.ts'
 import { lookAround, type Seen } from './seen.ts'
-import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
+import { isStrategy, NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
 
 export interface ReadyOptions {
   /** Default 60 s. */
@@ -26,6 +27,13 @@ export async function waitUntilReady(
   strategy: WaitStrategy,
   options: ReadyOptions = {},
 ): Promise<void> {
+  if (!isStrategy(strategy)) {
+    throw keelsonError('KEELSON_INVALID_OPTION', `ready() cannot wait for ${show(strategy)}.`, {
+      option: 'strategy',
+      hint: 'Give a strategy: wait.port(5432), wait.log("ready"), ...',
+    })
+  }
+  refuseUnknown(options, ['timeout', 'signal'], 'ready()')
   const timeout = parseDuration(options.timeout ?? DEFAULT_TIMEOUT_MS, 'timeout')
   throwIfAborted(options.signal, `waiting for ${target.name}`)
   const late = new AbortController()

@@ -35,6 +35,11 @@ export interface WaitStrategy {
   wait(target: WaitTarget, signal: AbortSignal): Promise<void>
 }
 
+/** @internal */
+export function isStrategy(value: unknown): value is WaitStrategy {
+  return typeof (value as WaitStrategy | undefined)?.wait === 'function'
+}
+
 /** Why a strategy gave up; becomes a `KeelsonError` with what there is to see. @internal */
 export class NotReady extends Error {
   readonly timedOut: boolean
