@@ -44,6 +44,36 @@ describe('attached before the start', () => {
   })
 })
 
+describe('attached where nothing runs', () => {
+  test('an ended container is started again, and heard from its first byte', async () => {
+    await using container = await created('echo run')
+    await container.start()
+    await container.wait()
+    const { stdout, stderr, closed } = await container.attach()
+    await container.start()
+    expect(await Promise.all([toEnd(stdout), toEnd(stderr)])).toEqual(['run\n', ''])
+    expect(await closed).toBe(false)
+  })
+
+  test('a container is removed all the same, and lets go', async () => {
+    const container = await created('true')
+    const { stdout, stderr, closed } = await container.attach()
+    await container.remove()
+    expect(await Promise.all([toEnd(stdout), toEnd(stderr)])).toEqual(['', ''])
+    expect(await closed).toBe(false)
+  })
+
+  test('a size says nothing, and does no harm', async () => {
+    await using container = await created('true', { tty: true })
+    await using attachment = await container.attach()
+    await attachment.resize({ columns: 80, rows: 24 })
+    await expect(attachment.resize({ columns: -1, rows: 24 })).rejects.toMatchObject({
+      code: 'KEELSON_INVALID_OPTION',
+      option: 'columns',
+    })
+  })
+})
+
 describe('attached to a running container', () => {
   test('detaching leaves it alone, and another may come', async () => {
     await using container = await created('while read line; do echo "<$line>"; done', {

@@ -153,7 +153,8 @@ describe('exec', () => {
     await shared.exec('true')
     const before = descriptors()
     for (let n = 0; n < 20; n++) await shared.exec('true')
-    expect(descriptors()).toBe(before)
+    // Fewer when what earlier tests let go of is closed only now.
+    expect(descriptors()).toBeLessThanOrEqual(before)
     for (const line of readFileSync(`/proc/${state.pid}/cgroup`, 'utf8').split('\n')) {
       const [, controllers, path] = line.split(':')
       if (path === undefined) continue
