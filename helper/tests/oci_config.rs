@@ -137,6 +137,59 @@ fn mounts_reach_the_host_or_the_container_as_their_propagation_says() {
 }
 
 #[test]
+fn a_container_with_ids_of_its_own_does_not_mount_on_the_host() {
+    let runtime = Runtime::new();
+    let source = runtime.path("shared");
+    std::fs::create_dir(&source).unwrap();
+    let _mounted = Mounted::tmpfs(&source, "");
+    mount_command(&["--make-shared", source.to_str().unwrap()]);
+    std::fs::create_dir(source.join("inside")).unwrap();
+    let script = script("mount -t tmpfs none /dev/shared/inside && echo mounted");
+    let mut bundle = runtime.bundle("own", &script);
+    own_ids(&mut bundle);
+    allow(&mut bundle, "CAP_SYS_ADMIN");
+    mount(
+        &mut bundle,
+        json!({ "destination": "/dev/shared", "source": source, "options": ["bind"] }),
+    );
+    assert_eq!(bundle.sh(), "mounted\n");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(source.join("inside").to_str().unwrap()));
+}
+
+#[test]
+fn a_mount_shows_other_ids() {
+    let runtime = Runtime::new();
+    let source = runtime.path("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "").unwrap();
+    std::os::unix::fs::chown(source.join("file"), Some(1005), Some(2006)).unwrap();
+    let script = script("stat -c '%u %g' /dev/shown/file");
+    let mut bundle = runtime.bundle("ids", &script);
+    let map = |id: u32| json!([{ "containerID": 1000 * id, "hostID": 0, "size": 1000 }]);
+    mount(
+        &mut bundle,
+        json!({
+            "destination": "/dev/shown", "source": source, "options": ["bind", "idmap"],
+            "uidMappings": map(1), "gidMappings": map(2),
+        }),
+    );
+    assert_eq!(bundle.sh(), "5 6\n");
+}
+
+/// Root of the container is nobody on the host.
+fn own_ids(bundle: &mut Bundle<'_>) {
+    let linux = &mut bundle.config["linux"];
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    linux["uidMappings"] = map.clone();
+    linux["gidMappings"] = map;
+    linux["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "user" }));
+}
+
+#[test]
 fn clocks_of_a_time_namespace_have_offsets() {
     let runtime = Runtime::new();
     let mut bundle = runtime.bundle("time", &script("cut -d. -f1 /proc/uptime"));

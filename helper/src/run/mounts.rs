@@ -72,6 +72,12 @@ impl PlannedMount {
         })
     }
 
+    /// It goes on sharing its mounts with the host.
+    pub fn is_shared(&self) -> bool {
+        let propagation = self.options.propagation;
+        propagation.is_some_and(|propagation| propagation.kind == libc::MS_SHARED)
+    }
+
     pub fn is_type(&self, kind: &str) -> bool {
         !self.options.bind && !self.options.remount && self.config.kind.as_deref() == Some(kind)
     }
@@ -88,11 +94,7 @@ pub fn take_sources(mounts: &[PlannedMount], outside: &mut Outside) -> Result<So
         sources[index] = Some(source);
     }
     for (mount, source) in mounts.iter().zip(&mut sources) {
-        let shared = mount
-            .options
-            .propagation
-            .is_some_and(|propagation| propagation.kind == libc::MS_SHARED);
-        if mount.options.bind && shared && source.is_none() {
+        if mount.options.bind && mount.is_shared() && source.is_none() {
             *source = Some(clone_source(mount)?);
         }
     }

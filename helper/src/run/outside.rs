@@ -25,7 +25,7 @@ use super::spare::Spare;
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{FrameReader, Report, decode, raw};
 use crate::sys;
-use crate::sys::mount::map_ids;
+use crate::sys::mount::{MountAttributes, map_ids, mount_setattr};
 
 /// Mounts that are in no tree yet.
 #[derive(Default)]
@@ -175,6 +175,15 @@ fn make_all(plan: &Plan, peers: &Peers, socket: &OwnedFd) -> Result<()> {
 
 fn source(plan: &Plan, mount: &PlannedMount) -> Result<OwnedFd> {
     let tree = clone_source(mount)?;
+    if !mount.is_shared() {
+        // Else it would be the host's peer: what the container mounts in it, the host would have too.
+        let attributes = MountAttributes {
+            propagation: libc::MS_SLAVE,
+            recursive: true,
+            ..MountAttributes::default()
+        };
+        mount_setattr(&tree, attributes).step("set the propagation of a mount")?;
+    }
     let Some(reach) = mount.idmap else {
         return Ok(tree);
     };
