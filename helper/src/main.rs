@@ -6,6 +6,7 @@ mod fs;
 mod launch;
 mod layer;
 mod monitor;
+mod names;
 mod net;
 mod oci;
 mod poller;

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { IdMapping } from '../runtime/protocol.ts'
 import { hostnameOf } from './namespaces/hostname.ts'
-import { etcFiles } from './etc-files.ts'
+import { etcFiles, type OwnNetwork } from './etc-files.ts'
 import { prepareMountSources } from './mount-sources.ts'
 import type { UserMappings } from './namespaces/options.ts'
 import type { NormalizedContainer } from './normalize.ts'
@@ -20,7 +20,7 @@ export async function writeBundle(
   bundle: string,
   id: string,
   options: NormalizedContainer,
-  addresses: readonly string[],
+  own: OwnNetwork,
   userns: UserMappings | undefined,
 ): Promise<void> {
   await prepareMountSources(options.mounts)
@@ -28,7 +28,7 @@ export async function writeBundle(
   const owner = userns && [rootOf(userns.uidMappings), rootOf(userns.gidMappings)]
   // Every user of the container reads these, and their owner in it is root.
   await Promise.all(
-    bundleFiles(id, options, addresses).map(async ({ name, text }) => {
+    bundleFiles(id, options, own).map(async ({ name, text }) => {
       const path = join(bundle, name)
       await writeFile(path, text, { mode: 0o644 })
       if (owner !== undefined) await chown(path, owner[0] ?? 0, owner[1] ?? 0)
@@ -45,10 +45,10 @@ function rootOf(mappings: readonly IdMapping[]): number {
 export function bundleFiles(
   id: string,
   options: NormalizedContainer,
-  addresses: readonly string[],
+  own: OwnNetwork,
 ): BundleFile[] {
   const host = { hosts: textOf('/etc/hosts'), resolvConf: textOf('/etc/resolv.conf') }
-  const files = etcFiles(hostnameOf(id, options, hostname()), options, host, addresses)
+  const files = etcFiles(hostnameOf(id, options, hostname()), options, host, own)
   return [
     { name: 'hosts', text: files.hosts },
     { name: 'hostname', text: files.hostname },

@@ -1,5 +1,6 @@
 /** The contents of the files that a container gets in /etc. Pure. */
 import { isIPv6 } from 'node:net'
+import { HOST_GATEWAY, NAME_SERVER } from '../network/names.ts'
 import type { NormalizedContainer } from './normalize.ts'
 
 /** Contents of `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`. */
@@ -9,22 +10,36 @@ export interface EtcFiles {
   resolvConf: string
 }
 
+/** What a container has on its networks. */
+export interface OwnNetwork {
+  addresses: readonly string[]
+  /** The host's addresses there. */
+  gateways: readonly string[]
+}
+
+const NO_NETWORK: OwnNetwork = { addresses: [], gateways: [] }
+
 /**
  * The files of a container called `name`. One that shares the host's network sees the host's names, with its own added.
  *
  * @param host the host's own files
- * @param addresses its own, on its networks
  */
 export function etcFiles(
   name: string,
   options: Pick<NormalizedContainer, 'network' | 'extraHosts' | 'dns' | 'dnsSearch' | 'dnsOptions'>,
   host: Pick<EtcFiles, 'hosts' | 'resolvConf'>,
-  addresses: readonly string[] = [],
+  own: OwnNetwork = NO_NETWORK,
 ): EtcFiles {
-  const shared = options.network === 'host'
-  const { extraHosts, dns: servers, dnsSearch: search, dnsOptions } = options
+  const { network, dns, dnsSearch: search, dnsOptions } = options
+  const shared = network === 'host'
+  // On networks of Keelson's its name service answers, and asks the others.
+  const servers = Array.isArray(network) ? [NAME_SERVER] : dns
+  const gateways = shared ? ['127.0.0.1'] : own.gateways
+  const extraHosts = options.extraHosts.flatMap((extra) =>
+    extra.address === HOST_GATEWAY ? gateways.map((address) => ({ ...extra, address })) : [extra],
+  )
   return {
-    hosts: shared ? withHosts(host.hosts, extraHosts) : hostsFile(name, extraHosts, addresses),
+    hosts: shared ? withHosts(host.hosts, extraHosts) : hostsFile(name, extraHosts, own.addresses),
     hostname: `${name}\n`,
     resolvConf: resolverFile(host.resolvConf, { servers, search, options: dnsOptions }, shared),
   }

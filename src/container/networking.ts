@@ -1,8 +1,12 @@
-import { KeelsonError } from '../errors.ts'
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { KeelsonError, keelsonError } from '../errors.ts'
 import type { Networks } from '../network/networks.ts'
 import { attachContainer, type Attached } from '../network/attach.ts'
+import { HOST_GATEWAY, resolversOf } from '../network/names.ts'
 import type { PublishedPort } from '../network/ports.ts'
 import type { NetworkPlaces } from '../network/places.ts'
+import type { OwnNetwork } from './etc-files.ts'
 import type { NormalizedContainer } from './normalize.ts'
 
 /** What of an engine's networks its containers need. */
@@ -20,8 +24,9 @@ export interface NetworkingContext {
 export async function attachNetworks(
   { networks, places }: NetworkingContext,
   container: { id: string; name?: string; hostname: string; owner: string },
-  { network, ports }: Pick<NormalizedContainer, 'network' | 'ports'>,
+  options: Pick<NormalizedContainer, 'network' | 'ports' | 'dns' | 'extraHosts'>,
 ): Promise<Attached | undefined> {
+  const { network, ports } = options
   if (!Array.isArray(network)) return undefined
   const attachments = await Promise.all(
     network.map(async ({ network: name, ...rest }) => ({
@@ -29,14 +34,43 @@ export async function attachNetworks(
       network: await networks.get(name),
     })),
   )
+  if (wantsGateway(options) && attachments.every((each) => each.network.gateways.length === 0)) {
+    throw keelsonError(
+      'KEELSON_INVALID_OPTION',
+      'The option extraHosts asks for host-gateway, and the host is on none of the networks.',
+      { option: 'extraHosts', hint: 'Add a network of the driver bridge, or give an address.' },
+    )
+  }
   const { id, name, hostname, owner } = container
-  const names = [id, id.slice(0, 12), hostname, ...(name === undefined ? [] : [name])]
-  return await attachContainer(places, { id, owner }, names, attachments, ports)
+  const names = [...(name === undefined ? [] : [name]), hostname, id.slice(0, 12)]
+  const resolvers = options.dns ?? hostResolvers()
+  return await attachContainer(places, { id, owner }, names, attachments, ports, resolvers)
 }
 
-/** Its own, of all its networks. */
-export function addressesOf(attached: Attached | undefined): string[] {
-  return attached?.endpoints.flatMap(({ addresses }) => addresses) ?? []
+function wantsGateway({ extraHosts }: Pick<NormalizedContainer, 'extraHosts'>): boolean {
+  return extraHosts.some(({ address }) => address === HOST_GATEWAY)
+}
+
+/** Asked from the host, so those on its loopback (systemd-resolved's, dnsmasq) count like any other. */
+function hostResolvers(): string[] {
+  try {
+    return resolversOf(readFileSync('/etc/resolv.conf', 'utf8'), scopeOf)
+  } catch {
+    return []
+  }
+}
+
+function scopeOf(link: string): number | undefined {
+  const addresses = networkInterfaces()[link] ?? []
+  return addresses.find(({ family }) => family === 'IPv6')?.scopeid
+}
+
+/** What the files of a container tell of its networks. */
+export function ownNetwork(attached: Attached | undefined): OwnNetwork {
+  return {
+    addresses: attached?.endpoints.flatMap(({ addresses }) => addresses) ?? [],
+    gateways: attached?.gateways ?? [],
+  }
 }
 
 const ATTEMPTS = 16

@@ -1,6 +1,7 @@
 /** Run options as a person gives them -> checked, and in one form each. Everything is checked before anything happens. */
 import { parseDuration } from '../util/duration.ts'
 import { show } from '../util/printable.ts'
+import { HOST_GATEWAY } from '../network/names.ts'
 import type { PublishedPort } from '../network/ports.ts'
 import { normalizeMount, type NormalizedMount } from '../volume/mount-spec.ts'
 import { abortSignal, refuseUnknown } from './normalize/call.ts'
@@ -184,11 +185,19 @@ export function normalizeContainer(
     uts,
     userns,
     init: flag('init', options.init, false),
-    extraHosts: hostLines(options.extraHosts),
+    extraHosts: reachableHosts(hostLines(options.extraHosts), network),
     dns: addresses(options.dns),
     dnsSearch: words('dnsSearch', options.dnsSearch),
     dnsOptions: words('dnsOptions', options.dnsOptions),
   }
+}
+
+function reachableHosts(
+  hosts: NormalizedContainer['extraHosts'],
+  network: NormalizedContainer['network'],
+): NormalizedContainer['extraHosts'] {
+  if (network !== 'none' || hosts.every(({ address }) => address !== HOST_GATEWAY)) return hosts
+  throw invalid('extraHosts', 'asks for host-gateway without a network', 'Name one in networks.')
 }
 
 function userText(user: string | number | undefined): string | undefined {

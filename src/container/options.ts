@@ -139,9 +139,15 @@ export interface ContainerOptions {
   userns?: 'host' | 'auto' | UserMappings
   /** Process 1 is a small init that reaps orphans and forwards signals. Default `false`. */
   init?: boolean
-  /** Lines of /etc/hosts: `{ 'db.test': '192.0.2.1' }` or `['db.test:192.0.2.1']`. */
+  /**
+   * Lines of /etc/hosts: `{ 'db.test': '192.0.2.1' }` or `['db.test:192.0.2.1']`. The address `host-gateway` is the host's, as the
+   * container reaches it; on a network, `host.keelson.internal` means the same.
+   */
   extraHosts?: Record<string, string> | string[]
-  /** Name servers. Default: the host's. */
+  /**
+   * Name servers. Default: the host's. On a network, /etc/resolv.conf names 127.0.0.11, which knows the other containers and asks these
+   * for all else, from the host: an address of loopback is the host's there.
+   */
   dns?: string[]
   dnsSearch?: string[]
   dnsOptions?: string[]

@@ -1,6 +1,9 @@
 import { rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { renameEndpoint } from '../network/name-files.ts'
 import { syncDirectory } from '../store/records.ts'
+import { hostnameOf } from './namespaces/hostname.ts'
 import type { ContainerCore } from './core.ts'
 import { checkName, claimName, releaseName } from './names.ts'
 import { CLAIM } from './places.ts'
@@ -29,6 +32,7 @@ export async function renameContainer(core: ContainerCore, wanted: string): Prom
     throw error
   }
   core.record = { ...record, name }
+  await renameOnNetworks(core, old)
   await releaseName(places, old, id)
   if (record.options.detached) await syncDirectory(places.names)
   journal.append({
@@ -38,4 +42,15 @@ export async function renameContainer(core: ContainerCore, wanted: string): Prom
     ...aboutContainer(core.record),
     oldName: old,
   })
+}
+
+/** One that runs is found by its new name at once. */
+async function renameOnNetworks({ context, record }: ContainerCore, old: string): Promise<void> {
+  const { id, name, options } = record
+  if (!Array.isArray(options.network)) return
+  const { networks, places } = context.run.networking
+  for (const { network, aliases } of options.network) {
+    const keepsOld = [hostnameOf(id, options, hostname()), ...aliases].includes(old)
+    renameEndpoint(places, (await networks.get(network)).id, id, [old, name], keepsOld)
+  }
 }

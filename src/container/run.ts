@@ -11,7 +11,7 @@ import { computeConfig } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { prepareMountSources } from './mount-sources.ts'
-import { addressesOf, attachNetworks, lostPort } from './networking.ts'
+import { attachNetworks, lostPort, ownNetwork } from './networking.ts'
 import { claimIds, releaseIds, type ClaimedIds } from './namespaces/id-claims.ts'
 import { hostnameOf } from './namespaces/hostname.ts'
 import { mustHavePeers, pinPeers } from './namespaces/peers.ts'
@@ -168,7 +168,7 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
   const attached = await attachNetworks(context.networking, container, options)
   if (attached !== undefined) config.keelson.network = attached.plan
   // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
-  config.keelson.files = bundleFiles(id, input.options, addressesOf(attached))
+  config.keelson.files = bundleFiles(id, input.options, ownNetwork(attached))
   return config
 }
 

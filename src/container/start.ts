@@ -12,7 +12,7 @@ import type { ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { attachSink } from './logs/sink.ts'
-import { addressesOf, attachNetworks } from './networking.ts'
+import { attachNetworks, ownNetwork } from './networking.ts'
 import { hostnameOf } from './namespaces/hostname.ts'
 import { findPeers, mustHavePeers } from './namespaces/peers.ts'
 import { usernsOf } from './namespaces/userns.ts'
@@ -87,7 +87,7 @@ async function planStart({ context, record }: ContainerCore, config: OciConfig) 
   const userns = record.ids?.mappings ?? usernsOf(run, options)
   const container = { id, name, hostname: hostnameOf(id, options, hostname()), owner: record.run }
   const attached = await attachNetworks(run.networking, container, options)
-  await writeBundle(record.run, id, options, addressesOf(attached), userns)
+  await writeBundle(record.run, id, options, ownNetwork(attached), userns)
   const keelson = { ...config.keelson, ...(attached && { network: attached.plan }) }
   return planMonitor({
     record,

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { keelsonError } from '../errors.ts'
@@ -7,6 +7,8 @@ import { formatAddress, parseAddress, type Address } from './address.ts'
 import { linkName, macOf, planEndpoint } from './endpoint.ts'
 import { portElements } from './firewall.ts'
 import { claimAddress } from './ipam.ts'
+import { claimNames } from './name-files.ts'
+import { planNames } from './names.ts'
 import type { Network } from './network.ts'
 import type { NetworkPlaces } from './places.ts'
 import { planPorts, type PublishedPort } from './ports.ts'
@@ -35,6 +37,8 @@ export interface Attached {
   }[]
   /** With the numbers of those that were to be free ones. */
   ports: PublishedPort[]
+  /** The host's addresses on the first network that the host is on. */
+  gateways: string[]
 }
 
 /** Where free ports are looked for: not where the kernel takes those of outgoing connections. */
@@ -45,7 +49,8 @@ const FREE_PORTS = [20_000, 32_768] as const
  * plan's `remove`; on failure nothing stays claimed.
  *
  * @param container `owner`: a directory; when neither it nor the container's own is there any more, the claims are nobody's
- * @param names its name, id and host name
+ * @param names what it is called on every network; the first is what its addresses are said to be
+ * @param resolvers who is asked for names that are not of its networks
  * @throws `KEELSON_ADDRESS_IN_USE`, `KEELSON_NO_ADDRESS`, `KEELSON_INVALID_OPTION`
  */
 export async function attachContainer(
@@ -54,6 +59,7 @@ export async function attachContainer(
   names: readonly string[],
   attachments: readonly Attachment[],
   published: readonly PublishedPort[],
+  resolvers: readonly string[],
 ): Promise<Attached> {
   const remove: string[] = []
   try {
@@ -65,7 +71,15 @@ export async function attachContainer(
     const ports = published.map((port) => (port.host === 0 ? { ...port, host: freePort() } : port))
     // Forwarded to where it is reached by default.
     const { reserve, elements } = planPorts(ports, joined[0]?.addresses ?? [])
-    const firewall = { start: portElements('add', elements), end: portElements('delete', elements) }
+    // What is kept from the world must not tell it names either.
+    const upstream = ordered.every(({ network }) => network.record.internal) ? [] : resolvers
+    const directories = ordered.map(({ network }) => places.names(network.id))
+    const { names: service, inside } = planNames(directories, upstream)
+    const firewall = {
+      start: portElements('add', elements),
+      end: portElements('delete', elements),
+      inside,
+    }
     const first = ordered[0]?.network
     if (first !== undefined && elements.length > 0) {
       // For whoever cleans up after a crash.
@@ -81,13 +95,15 @@ export async function attachContainer(
         inside: joined.flatMap(({ links }) => links.inside),
         firewall,
         ports: reserve,
+        names: service,
         remove,
       },
       endpoints: joined.map(({ endpoint }) => endpoint),
       ports,
+      gateways: ordered.find(({ network }) => network.gateways.length > 0)?.network.gateways ?? [],
     }
   } catch (error) {
-    await Promise.all(remove.map((path) => rm(path, { force: true })))
+    await giveBack(remove)
     throw error
   }
 }
@@ -111,13 +127,7 @@ async function joinNetwork(
     addresses.push(address)
   }
   const texts = addresses.map(formatAddress)
-  for (const name of new Set([...names, ...aliases].map((each) => each.toLowerCase()))) {
-    const directory = join(places.names(network.id), name)
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    const file = join(directory, container.id)
-    remove.push(file)
-    await writeFile(file, texts.join('\n'), { mode: 0o600 })
-  }
+  remove.push(...claimNames(places, network.id, container.id, [...names, ...aliases], addresses))
   const mac = attachment.mac ?? macOf(addresses[0] ?? { family: 4, value: 0n })
   const links = planEndpoint({
     network: network.record,
@@ -135,6 +145,13 @@ async function joinNetwork(
     interface: linkName(network.id, container.id),
   }
   return { addresses, links, endpoint }
+}
+
+/** What a plan's `remove` names. */
+export async function giveBack(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await (path.endsWith('/') ? rmdir(path).catch(() => {}) : rm(path, { force: true }))
+  }
 }
 
 function wantedAddress({ ip, ip6 }: Attachment, family: 4 | 6): Address | undefined {

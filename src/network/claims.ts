@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { FirewallCommand } from '../runtime/network-protocol.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { claimedAddresses } from './ipam.ts'
+import { releaseNames } from './name-files.ts'
 import type { NetworkPlaces } from './places.ts'
 
 /** What giving back takes. */
@@ -48,14 +49,12 @@ async function forget(
   claims: readonly { container: string; file: string }[],
 ): Promise<void> {
   if (claims.length === 0) return
-  const names = await directories(places.names(network))
   const containers = new Set(claims.map(({ container }) => container))
-  for (const container of containers) await undoPorts(helper, places.undo(network), container)
-  const files = [...containers].flatMap((container) =>
-    names.map((name) => join(places.names(network), name, container)),
-  )
-  // The names first: as long as it has an address, it is known that there is something to give back.
-  await Promise.all(files.map((file) => rm(file, { force: true })))
+  for (const container of containers) {
+    await undoPorts(helper, places.undo(network), container)
+    // The names first: as long as it has an address, it is known that there is something to give back.
+    releaseNames(places, network, container)
+  }
   await Promise.all(claims.map(({ file }) => rm(file, { force: true })))
 }
 

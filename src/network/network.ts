@@ -6,6 +6,7 @@ import { formatAddress, formatPrefix } from './address.ts'
 import { planBridge, planBridgeRules } from './bridge.ts'
 import { baseTable } from './firewall.ts'
 import { claimedAddresses } from './ipam.ts'
+import { nameHost } from './name-files.ts'
 import type { NetworkPlaces } from './places.ts'
 import { bridgeName, type NetworkRecord } from './record.ts'
 
@@ -66,6 +67,12 @@ export class Network {
 
   get labels(): Readonly<Record<string, string>> {
     return this.record.labels
+  }
+
+  /** The host's own addresses in it. @internal */
+  get gateways(): string[] {
+    const { driver, subnets } = this.record
+    return driver === 'bridge' ? subnets.map(({ gateway }) => formatAddress(gateway)) : []
   }
 
   async inspect(): Promise<NetworkInspect> {
@@ -141,6 +148,7 @@ export class Network {
         await ensureTable(helper)
         const firewall = planBridgeRules(this.record, 'add')
         await helper.request('network.apply', { links: planBridge(this.record), firewall })
+        nameHost(places, id, this.gateways)
       }
     } catch (error) {
       await rm(places.ready(id), { force: true })

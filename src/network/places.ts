@@ -44,7 +44,12 @@ export class NetworkPlaces {
     return join(this.run(id), 'undo')
   }
 
-  /** A directory a name, with a file a container, which holds its addresses. */
+  /** A file a container: its addresses, one a line, then its name. */
+  endpoints(id: string): string {
+    return join(this.run(id), 'endpoints')
+  }
+
+  /** A directory a name, with a link a container, to its file in {@link endpoints}. */
   names(id: string): string {
     return join(this.run(id), 'names')
   }

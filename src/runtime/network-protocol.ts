@@ -44,7 +44,12 @@ export interface NetworkPlan {
   /** In the container's namespace, by the child. */
   inside: LinkOperation[]
   /** In one batch each: when the container starts, and when it has ended. */
-  firewall: { start: FirewallCommand[]; end: FirewallCommand[] }
+  firewall: {
+    start: FirewallCommand[]
+    end: FirewallCommand[]
+    /** In the container's namespace, which takes them with it. */
+    inside?: FirewallCommand[]
+  }
   /** Sockets held while the container lives; taken before anything is made. `KEELSON_PORT_IN_USE` names the first that is taken. */
   ports: {
     protocol: 'tcp' | 'udp' | 'sctp'
@@ -52,16 +57,25 @@ export interface NetworkPlan {
     port: number
     relay?: { address: string; port: number }
   }[]
-  /** Answers on 127.0.0.11:53. Absent: nobody does. */
+  /** Absent: nobody answers. */
   names?: NameService
-  /** Files and directories to remove when the container has ended: addresses and names. */
+  /**
+   * What to remove when the container has ended, in this order: addresses and names. What ends in `/` is a directory that is removed
+   * only when nothing is in it.
+   */
   remove: string[]
 }
 
+/** Answers inside the container, by UDP and TCP. */
 export interface NameService {
+  /** Address and port in the container's namespace. */
+  listen: string
   /** Directories of names, one a network, in order of preference. */
   directories: string[]
-  /** Addresses of the resolvers that all else is asked of, with the port when it is not 53. */
+  /**
+   * Addresses of the resolvers that all else is asked of, from the host's namespace; with the port when it is not 53. Empty: names
+   * without a dot do not exist, and others are a failure.
+   */
   upstream: string[]
 }
 

@@ -42,6 +42,32 @@ describe('/etc/hosts', () => {
   })
 })
 
+describe('on a network', () => {
+  const network = [{ network: 'net', aliases: [], priority: 0 }]
+  const own = { addresses: ['10.89.0.2'], gateways: ['10.89.0.1', 'fd00::1'] }
+
+  test('the name service answers for whatever name servers there are', () => {
+    for (const dns of [undefined, ['192.0.2.53']]) {
+      const { resolvConf } = etcFiles('box', { ...NOTHING, network, dns }, HOST, own)
+      expect(resolvConf.split('\n').toSorted()).toEqual(
+        ['', 'nameserver 127.0.0.11', 'options edns0', 'search corp.test'].toSorted(),
+      )
+    }
+  })
+
+  test('host-gateway is every address of the host there', () => {
+    const extraHosts = [{ name: 'hub', address: 'host-gateway' }]
+    const { hosts } = etcFiles('box', { ...NOTHING, network, extraHosts }, HOST, own)
+    expect(hosts.trimEnd().split('\n').slice(-3)).toEqual([
+      '10.89.0.2\tbox',
+      '10.89.0.1\thub',
+      'fd00::1\thub',
+    ])
+    const shared = { ...NOTHING, network: 'host' as const, extraHosts }
+    expect(etcFiles('box', shared, HOST).hosts).toContain('127.0.0.1\thub\n')
+  })
+})
+
 test('/etc/hostname is the name', () => {
   expect(etcFiles('box', NOTHING, HOST).hostname).toBe('box\n')
 })

@@ -16,7 +16,9 @@ let count = 0
 /**
  * Two namespaces joined by a link: the host, 192.0.2.1, on which engines run, and `outside`, 192.0.2.2, for whom that is another machine.
  */
-export async function networkHost(): Promise<NetworkHost & { outside: NetworkHost['exec'] }> {
+export async function networkHost(): Promise<
+  NetworkHost & { outside: NetworkHost['exec']; namespaces: { host: string; outside: string } }
+> {
   const temp = await temporaryDirectory()
   const names = ['host', 'outside'].map((name) => `keelson-${process.pid}-${count}-${name}`)
   count++
@@ -53,6 +55,7 @@ export async function networkHost(): Promise<NetworkHost & { outside: NetworkHos
   return {
     exec: (...command) => execIn(host, command),
     outside: (...command) => execIn(outside, command),
+    namespaces: { host, outside },
     async open(options) {
       const before = process.env['KEELSON_HELPER']
       process.env['KEELSON_HELPER'] = wrapper

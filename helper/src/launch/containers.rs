@@ -11,6 +11,7 @@ use super::poller::Token;
 use super::remover;
 use super::worker::Worker;
 use crate::error::{Failure, Result};
+use crate::names::Attendant;
 use crate::protocol::{Event, Frame, Report, raw};
 use crate::run::{Config, Container, End, Plan, Remains, Spare, Started};
 
@@ -19,6 +20,7 @@ pub struct Running {
     container: Container,
     request: Option<u64>,
     cancelled: bool,
+    names: Option<Attendant>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +96,7 @@ impl Launcher {
                 container,
                 request: Some(request),
                 cancelled: false,
+                names: None,
             },
         );
         if wants_network {
@@ -152,8 +155,25 @@ impl Launcher {
         if !running.container.hear() {
             self.poller.remove(running.container.channel());
         }
+        if let Some(names) = running.container.take_names() {
+            running.names = names.watch(&self.poller, Token::Names(key));
+        }
         if let Started::Yes { warnings } = running.container.started() {
             self.answer_started(key, &warnings);
+        }
+    }
+
+    pub fn serve_names(&mut self, key: u64) {
+        if let Some(running) = self.containers.get_mut(&key) {
+            let names = running.names.take();
+            running.names = names.and_then(|names| names.serve(&self.poller, Token::NamesEnd(key)));
+        }
+    }
+
+    pub fn names_served(&mut self, key: u64) {
+        if let Some(running) = self.containers.get_mut(&key) {
+            let names = running.names.take();
+            running.names = names.and_then(|names| names.served(&self.poller, Token::Names(key)));
         }
     }
 
@@ -174,10 +194,14 @@ impl Launcher {
             container,
             request,
             cancelled,
+            names,
         }) = self.containers.remove(&key)
         else {
             return;
         };
+        if let Some(names) = names {
+            names.close(&self.poller);
+        }
         self.poller.remove(container.channel());
         self.poller.remove(container.pidfd());
         let id = container.id.clone();
@@ -231,7 +255,13 @@ impl Launcher {
         for running in self.containers.values() {
             running.container.kill_all();
         }
-        for (_, Running { container, .. }) in self.containers.drain() {
+        for (_, running) in self.containers.drain() {
+            let Running {
+                container, names, ..
+            } = running;
+            if let Some(names) = names {
+                names.close(&self.poller);
+            }
             for failure in container.abandon().remove() {
                 super::complain(&failure);
             }

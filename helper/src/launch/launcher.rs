@@ -142,6 +142,8 @@ impl Launcher {
                     Token::Exit(key) => self.end_container(key),
                     Token::Lifeline(key) => self.end_lifeline(key),
                     Token::Maker => self.hear_maker(),
+                    Token::Names(key) => self.serve_names(key),
+                    Token::NamesEnd(key) => self.names_served(key),
                 }
             }
             let drained = self.connection.flush()?;

@@ -27,7 +27,7 @@ use launcher::Launcher;
 
 pub use locks::{LockFile, LockMode};
 pub use sealed::ensure_sealed;
-pub use worker::send as report;
+pub use worker::{Worker, send as report};
 
 /// Where Node puts the socket.
 const SOCKET: i32 = 3;

@@ -15,6 +15,9 @@ pub enum Token {
     /// The end of a bound monitor.
     Lifeline(u64),
     Maker,
+    /// A question to a container's name service, and the end of who answers it.
+    Names(u64),
+    NamesEnd(u64),
 }
 
 impl From<Token> for u64 {
@@ -22,25 +25,30 @@ impl From<Token> for u64 {
         match token {
             Token::Connection => 0,
             Token::Signal => 1,
-            Token::Worker(key) => (key << 3) | 2,
-            Token::Channel(key) => (key << 3) | 3,
-            Token::Exit(key) => (key << 3) | 4,
-            Token::Lifeline(key) => (key << 3) | 5,
+            Token::Worker(key) => (key << 4) | 2,
+            Token::Channel(key) => (key << 4) | 3,
+            Token::Exit(key) => (key << 4) | 4,
+            Token::Lifeline(key) => (key << 4) | 5,
             Token::Maker => 6,
+            Token::Names(key) => (key << 4) | 7,
+            Token::NamesEnd(key) => (key << 4) | 8,
         }
     }
 }
 
 impl From<u64> for Token {
     fn from(data: u64) -> Token {
-        match data & 7 {
+        let key = data >> 4;
+        match data & 15 {
             0 => Token::Connection,
             1 => Token::Signal,
-            2 => Token::Worker(data >> 3),
-            3 => Token::Channel(data >> 3),
-            4 => Token::Exit(data >> 3),
+            2 => Token::Worker(key),
+            3 => Token::Channel(key),
+            4 => Token::Exit(key),
+            5 => Token::Lifeline(key),
             6 => Token::Maker,
-            _ => Token::Lifeline(data >> 3),
+            7 => Token::Names(key),
+            _ => Token::NamesEnd(key),
         }
     }
 }

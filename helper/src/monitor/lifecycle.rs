@@ -15,6 +15,7 @@ use super::restart::{self, Next, Run};
 use super::state::{self, Status};
 use super::timers::Timer;
 use crate::error::{Failure, Result};
+use crate::names::Attendant;
 use crate::protocol::{Event, raw};
 use crate::run::Spare;
 use crate::run::{
@@ -26,6 +27,7 @@ pub struct Life {
     key: u64,
     pub container: Container,
     began: Instant,
+    names: Option<Attendant>,
     /// The program was executed.
     executed: bool,
     frozen: bool,
@@ -337,6 +339,7 @@ impl Monitor<'_> {
             key,
             container,
             began: Instant::now(),
+            names: None,
             executed: false,
             frozen: false,
             freezing: None,
@@ -361,11 +364,28 @@ impl Monitor<'_> {
         if !life.container.hear() {
             self.poller.remove(life.container.channel());
         }
+        if let Some(names) = life.container.take_names() {
+            life.names = names.watch(&self.poller, Token::Names(key));
+        }
         self.open_terminal_of_container();
         if let Some(life) = &mut self.life {
             if let Started::Yes { warnings } = life.container.started() {
                 self.started(&warnings);
             }
+        }
+    }
+
+    pub fn serve_names(&mut self, key: u64) {
+        if let Some(life) = self.life.as_mut().filter(|life| life.key == key) {
+            let names = life.names.take();
+            life.names = names.and_then(|names| names.serve(&self.poller, Token::NamesEnd(key)));
+        }
+    }
+
+    pub fn names_served(&mut self, key: u64) {
+        if let Some(life) = self.life.as_mut().filter(|life| life.key == key) {
+            let names = life.names.take();
+            life.names = names.and_then(|names| names.served(&self.poller, Token::Names(key)));
         }
     }
 
@@ -431,11 +451,14 @@ impl Monitor<'_> {
         self.timers.clear(Timer::Kill);
         self.timers.clear(Timer::Freeze);
         self.fail_waiters(Awaited::Frozen, "not-running");
-        let Some(life) = self.life.take() else {
+        let Some(mut life) = self.life.take() else {
             return;
         };
         self.poller.remove(life.container.channel());
         self.poller.remove(life.container.pidfd());
+        if let Some(names) = life.names.take() {
+            names.close(&self.poller);
+        }
         let lasted = life.lasted();
         let alone = life.container.ends_with_pid_1();
         self.remains = life.container.into_remains().0;
@@ -552,6 +575,9 @@ impl Monitor<'_> {
         self.kill_processes();
         self.end_execs();
         if let Some(life) = self.life.take() {
+            if let Some(names) = life.names {
+                names.close(&self.poller);
+            }
             self.remains = life.container.abandon();
         }
         self.remains.dismantle();

@@ -50,6 +50,9 @@ pub enum Token {
     CheckExit(u64),
     /// Its stdout or stderr.
     CheckOutput(u64),
+    /// A question to the container's name service, and the end of who answers it.
+    Names(u64),
+    NamesEnd(u64),
     /// What a program writes, and what it reads.
     Output(u64),
     Input(u64),
@@ -193,6 +196,8 @@ impl<'a> Monitor<'a> {
             Token::ExecExit(key) => self.end_exec(key),
             Token::CheckExit(key) => self.end_check(key),
             Token::CheckOutput(index) => self.hear_check(index),
+            Token::Names(key) => self.serve_names(key),
+            Token::NamesEnd(key) => self.names_served(key),
             Token::Output(id) => self.relay.readable(&self.poller, id),
             Token::Input(id) => self.relay.writable(&self.poller, id, flags),
         }
@@ -337,6 +342,8 @@ impl From<Token> for u64 {
             Token::ExecExit(key) => (key << 4) | 8,
             Token::CheckExit(key) => (key << 4) | 11,
             Token::CheckOutput(index) => (index << 4) | 12,
+            Token::Names(key) => (key << 4) | 13,
+            Token::NamesEnd(key) => (key << 4) | 14,
             Token::Output(id) => (id << 4) | 9,
             Token::Input(id) => (id << 4) | 10,
         }
@@ -359,7 +366,9 @@ impl From<u64> for Token {
             9 => Token::Output(key),
             10 => Token::Input(key),
             11 => Token::CheckExit(key),
-            _ => Token::CheckOutput(key),
+            12 => Token::CheckOutput(key),
+            13 => Token::Names(key),
+            _ => Token::NamesEnd(key),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{Firewall, FirewallCommand, LinkOperation, Links};
 use crate::error::{Failure, Result, Step};
+use crate::names::NameService;
 
 /// `NetworkPlan` of `src/runtime/network-protocol.ts`.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -21,13 +22,17 @@ pub struct NetworkPlan {
     inside: Vec<LinkOperation>,
     firewall: Rules,
     ports: Vec<Port>,
+    pub names: Option<NameService>,
     pub remove: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
 struct Rules {
     start: Vec<FirewallCommand>,
     end: Vec<FirewallCommand>,
+    /// In the container's own namespace.
+    inside: Vec<FirewallCommand>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -62,9 +67,12 @@ impl NetworkPlan {
 
     /// In the child.
     pub fn settle(&self) -> Result<()> {
-        match self.inside.is_empty() {
+        if !self.inside.is_empty() {
+            Links::open()?.carry_out(&self.inside, None)?;
+        }
+        match self.firewall.inside.is_empty() {
             true => Ok(()),
-            false => Links::open()?.carry_out(&self.inside, None),
+            false => Firewall::open()?.carry_out(&self.firewall.inside),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::execute::{
     become_program, become_program_later, become_root, enter_working_directory, isolate, open_root,
     send, set_labels, set_oom_score,
 };
+use super::handover;
 use super::masks::{make_readonly, mask_paths};
 use super::mounts::{close_late, mount_all, take_sources};
 use super::namespaces::{join_network, unshare_cgroup, unshare_network};
@@ -145,6 +146,13 @@ fn prepare(
         loopback_up()?;
     }
     plan.extension.network.settle()?;
+    if let Some(names) = &plan.extension.network.names {
+        let sockets = names.open()?;
+        let note = Report::Progress(raw(&Note::Names));
+        for socket in sockets.descriptors() {
+            handover::send(channel, &note, socket).step("hand the name service over")?;
+        }
+    }
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
 
     // 7. Others have their word, while both worlds can be seen.

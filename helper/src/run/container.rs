@@ -1,7 +1,7 @@
 //! A container as the launcher sees it: a child, a channel to it, and what must go when it is gone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Gid, Pid, Uid};
@@ -22,6 +22,7 @@ use super::program::{End, Program, Started};
 use super::spare::Spare;
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
+use crate::names::{Attendant, NameService};
 use crate::net::{FirewallCommand, detach};
 use crate::protocol::raw;
 use crate::sys;
@@ -35,6 +36,8 @@ pub struct Container {
     inside: Inside,
     /// Of programs executed in it that have left something running.
     nested: Vec<NestedCgroup>,
+    /// Until its sockets are there.
+    names: Option<NameService>,
     remains: Remains,
 }
 
@@ -84,6 +87,7 @@ impl Container {
             Ok(program) => Ok(Container {
                 pid_namespace: plan.namespaces.pid,
                 inside: Inside::of(&plan),
+                names: plan.extension.network.names.clone(),
                 cgroups: plan.cgroups,
                 nested: Vec::new(),
                 id: plan.container,
@@ -131,6 +135,12 @@ impl Container {
     /// The master of the container's terminal, once; it arrives before the program is executed.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.program.take_terminal()
+    }
+
+    /// Its name service, once; it arrives before the program is executed.
+    pub fn take_names(&mut self) -> Option<Attendant> {
+        let sockets = self.program.take_names()?;
+        Some(Attendant::new(self.names.take()?, sockets))
     }
 
     /// Takes in what has arrived; false when nothing more will.
@@ -297,8 +307,18 @@ impl Removal {
 fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure> {
     trees
         .into_iter()
-        .filter_map(|tree| crate::fs::remove::remove_path(tree).err())
+        .filter_map(|tree| remove_tree(tree).err())
         .collect()
+}
+
+/// One that is named with a `/` at its end only when nothing is in it.
+fn remove_tree(tree: &Path) -> Result<()> {
+    if tree.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        // Others are in it, or have been quicker.
+        let _ = std::fs::remove_dir(tree);
+        return Ok(());
+    }
+    crate::fs::remove::remove_path(tree)
 }
 
 fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Result<Program> {

@@ -1,5 +1,6 @@
 //! A program that was started, as its parent sees it: a child, the channel to it, its standard streams.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 use super::handover;
 use super::stdio::Streams;
 use crate::error::{Result, Step};
+use crate::names::Sockets;
 use crate::protocol::{self, FrameReader, Report};
 use crate::sys;
 
@@ -36,8 +38,12 @@ struct Heard {
     status: Option<Status>,
     /// It waits for the hooks of the runtime.
     prepared: bool,
+    /// Descriptors whose message has not been read yet.
+    rights: VecDeque<OwnedFd>,
     /// The master of its terminal.
     terminal: Option<OwnedFd>,
+    /// Of its name service.
+    names: Vec<OwnedFd>,
 }
 
 /// How a program ended: one of the two is set.
@@ -53,6 +59,8 @@ pub struct Status {
 pub enum Note {
     /// All is made, and the hooks of the runtime may run.
     Prepared,
+    /// With one of the sockets of its name service: UDP, then TCP.
+    Names,
     Executed,
     Ended(Status),
 }
@@ -105,6 +113,17 @@ impl Program {
         self.heard.terminal.take()
     }
 
+    /// The sockets of its name service, once; they arrive before the program is executed.
+    pub fn take_names(&mut self) -> Option<Sockets> {
+        match <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.heard.names)) {
+            Ok([udp, tcp]) => Some(Sockets::received(udp, tcp)),
+            Err(some) => {
+                self.heard.names = some;
+                None
+            }
+        }
+    }
+
     /// Gives the child the word to go on.
     pub fn say_go(&self) -> Result<()> {
         match rustix::net::send(&self.channel, b"!", SendFlags::NOSIGNAL) {
@@ -121,8 +140,8 @@ impl Program {
         let mut buffer = [0; 4096];
         loop {
             match handover::receive(&self.channel, &mut buffer, RecvFlags::DONTWAIT) {
-                Ok((length, terminal)) if length > 0 => {
-                    self.heard.terminal = terminal.or(self.heard.terminal.take());
+                Ok((length, right)) if length > 0 => {
+                    self.heard.rights.extend(right);
                     self.reader.push(&buffer[..length]);
                 }
                 Err(Errno::AGAIN) => break,
@@ -134,10 +153,17 @@ impl Program {
         }
         while let Ok(Some(frame)) = self.reader.next() {
             match protocol::decode(frame) {
-                Ok(Report::Ok(warnings)) => self.heard.warnings = Some(warnings),
+                Ok(Report::Ok(warnings)) => {
+                    self.heard.warnings = Some(warnings);
+                    self.heard.terminal = self.heard.rights.pop_front();
+                }
                 Ok(Report::Error(failure)) => self.heard.failure = Some(failure),
                 Ok(Report::Progress(note)) => match serde_json::from_str(note.get()) {
                     Ok(Note::Prepared) => self.heard.prepared = true,
+                    Ok(Note::Names) => {
+                        let right = self.heard.rights.pop_front();
+                        self.heard.names.extend(right);
+                    }
                     Ok(Note::Executed) => self.heard.executed = true,
                     Ok(Note::Ended(status)) => self.heard.status = Some(status),
                     Err(_) => {}

@@ -1,6 +1,7 @@
 /** What a container is called, and what it calls others: host names, /etc/hosts, name servers. */
 import { isIP } from 'node:net'
 import { show } from '../../util/printable.ts'
+import { HOST_GATEWAY } from '../../network/names.ts'
 import { entries, invalid, list, text } from './values.ts'
 
 export function hostName(option: string, name: string | undefined): string | undefined {
@@ -27,8 +28,13 @@ export function hostLines(hosts: Record<string, string> | readonly string[] | un
       })
     : entries('extraHosts', hosts as Record<string, string> | undefined)
   return pairs.map(([name, address]) => {
-    if (hostName('extraHosts', name) === undefined || isIP(text('extraHosts', address)) === 0) {
-      throw invalid('extraHosts', `has ${show(address)} for ${name}, which is not an IP address`)
+    const known = text('extraHosts', address) === HOST_GATEWAY || isIP(address) !== 0
+    if (hostName('extraHosts', name) === undefined || !known) {
+      throw invalid(
+        'extraHosts',
+        `has ${show(address)} for ${name}, which is not an IP address`,
+        `Give an address, or ${HOST_GATEWAY} for the host's.`,
+      )
     }
     return { name, address }
   })

@@ -1,0 +1,147 @@
+/**
+ * The names of a network, as files that the name services of its containers read: the file of a container, and a link to it for each of
+ * its names. Without the file the links mean nothing, so whoever removes it takes all names away at once.
+ *
+ * Synchronous, on the way of every start: each of these calls takes less time than a turn of the event loop.
+ */
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { errnoOf, storageError } from '../store/errno.ts'
+import { formatAddress, parseAddress, type Address } from './address.ts'
+import { HOST_NAME, reverseName } from './names.ts'
+import type { NetworkPlaces } from './places.ts'
+
+/** In the place of a container's id. */
+const HOST = 'host'
+
+/**
+ * Gives a container its names on a network, and its addresses the first of them.
+ *
+ * @returns what is to be removed when it leaves: paths, and directories (which end in `/`) where they are empty
+ */
+export function claimNames(
+  places: NetworkPlaces,
+  network: string,
+  container: string,
+  names: readonly string[],
+  addresses: readonly Address[],
+): string[] {
+  const lower = names.map((name) => name.toLowerCase())
+  const file = writeEndpoint(places, network, container, addresses.map(formatAddress), lower[0])
+  const all = new Set([...lower, ...addresses.map(reverseName)])
+  return [file, ...[...all].flatMap((name) => linkName(places, network, container, name))]
+}
+
+/** Makes the host known in a network. */
+export function nameHost(
+  places: NetworkPlaces,
+  network: string,
+  gateways: readonly string[],
+): void {
+  const addresses = gateways.map(parseAddress).filter((address) => address !== undefined)
+  claimNames(places, network, HOST, [HOST_NAME], addresses)
+}
+
+/** Of a container that may be on the network: another name in the place of one. */
+export function renameEndpoint(
+  places: NetworkPlaces,
+  network: string,
+  container: string,
+  [old, name]: [old: string, name: string],
+  keepsOld: boolean,
+): void {
+  const addresses = readEndpoint(places, network, container)
+  if (addresses === undefined) return
+  writeEndpoint(places, network, container, addresses, name.toLowerCase())
+  linkName(places, network, container, name.toLowerCase())
+  if (!keepsOld) unlinkName(places, network, container, old.toLowerCase())
+}
+
+/** Takes everything of a container out of a network's names. */
+export function releaseNames(places: NetworkPlaces, network: string, container: string): void {
+  rmSync(join(places.endpoints(network), container), { force: true })
+  for (const name of entries(places.names(network))) {
+    unlinkName(places, network, container, name)
+  }
+}
+
+function writeEndpoint(
+  places: NetworkPlaces,
+  network: string,
+  container: string,
+  addresses: readonly string[],
+  name = '',
+): string {
+  const directory = places.endpoints(network)
+  const file = join(directory, container)
+  const temporary = join(directory, `.${container}`)
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    writeFileSync(temporary, [...addresses, name, ''].join('\n'), { mode: 0o600 })
+    renameSync(temporary, file)
+  } catch (error) {
+    throw storageError(error, 'write', file)
+  }
+  return file
+}
+
+function readEndpoint(
+  places: NetworkPlaces,
+  network: string,
+  container: string,
+): string[] | undefined {
+  try {
+    const text = readFileSync(join(places.endpoints(network), container), 'utf8')
+    return text.split('\n').filter((line) => parseAddress(line) !== undefined)
+  } catch {
+    return undefined
+  }
+}
+
+function linkName(
+  places: NetworkPlaces,
+  network: string,
+  container: string,
+  name: string,
+): string[] {
+  const directory = join(places.names(network), name)
+  const link = join(directory, container)
+  for (;;) {
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      symlinkSync(join(places.endpoints(network), container), link)
+    } catch (error) {
+      // Whoever had that name last has taken the directory away just now.
+      if (errnoOf(error) === 'ENOENT') continue
+      if (errnoOf(error) !== 'EEXIST') throw storageError(error, 'create', link)
+    }
+    return [link, `${directory}/`]
+  }
+}
+
+function unlinkName(places: NetworkPlaces, network: string, container: string, name: string): void {
+  const directory = join(places.names(network), name)
+  rmSync(join(directory, container), { force: true })
+  try {
+    rmdirSync(directory)
+  } catch {
+    // It is somebody else's name, too.
+  }
+}
+
+function entries(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}
