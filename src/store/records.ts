@@ -47,8 +47,33 @@ export async function readRecord(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Makes names that were made, changed or removed in a directory survive a power cut. */
-export async function syncDirectory(path: string): Promise<void> {
+/** By directory: the sync under way, and the one that begins when it has ended. */
+const running = new Map<string, Promise<void>>()
+const next = new Map<string, Promise<void>>()
+
+/**
+ * Makes names that were made, changed or removed in a directory survive a power cut. Whoever comes while a sync is under way, which may
+ * be too early for his names, is served by the next one, together with all others who wait.
+ */
+export function syncDirectory(path: string): Promise<void> {
+  const waiting = next.get(path)
+  if (waiting !== undefined) return waiting
+  const start = (): Promise<void> => {
+    next.delete(path)
+    const sync = syncNow(path).finally(() => {
+      if (running.get(path) === sync) running.delete(path)
+    })
+    running.set(path, sync)
+    return sync
+  }
+  const before = running.get(path)
+  if (before === undefined) return start()
+  const after = before.then(start, start)
+  next.set(path, after)
+  return after
+}
+
+async function syncNow(path: string): Promise<void> {
   await converting('write', path, async () => {
     const directory = await open(path, 'r')
     try {
