@@ -1,10 +1,13 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Registry } from '../dist/registry-server/index.js'
+import { promisify } from 'node:util'
 import { alternate, print, timed } from './measure.mjs'
 import { promise } from './promise.mjs'
 import { onScene } from './scene.mjs'
+
+const exec = promisify(execFile)
 
 /** What the layer is made of: this system's own programs and libraries, as a distribution's are. */
 const CONTENT = ['usr/bin', 'usr/lib', 'usr/share']
@@ -55,7 +58,7 @@ async function serveLargeLayer(scene, size) {
   const tree = join(scene.directory, 'tree')
   mkdirSync(tree)
   // The archive is cut where it is large enough; what tar says of that is no news.
-  shell(
+  await shell(
     `tar -C / -cf - ${CONTENT.join(' ')} 2>/dev/null | head -c ${size.unpacked} | tar -C ${tree} -xf - 2>/dev/null || true`,
   )
   const engine = await scene.engine('source')
@@ -70,8 +73,7 @@ async function serveLargeLayer(scene, size) {
     throw new Error(`this system has too few files: they make a layer of ${layer.size} bytes only`)
   }
   const layout = join(scene.directory, 'source', 'content')
-  const registry = scene.owned.own(await Registry.listen({ layout, readonly: true }))
-  return { host: registry.host, layer }
+  return { host: await serve(scene, layout), layer }
 }
 
 /** What one side has left to be written must not be written in the other's time. */
@@ -80,6 +82,20 @@ function remove(path) {
   execFileSync('sync')
 }
 
-function shell(command) {
-  execFileSync('sh', ['-c', command])
+/** What its clients do must not stand in its way, nor the other way round. */
+async function serve(scene, layout) {
+  const program = new URL('./registry.mjs', import.meta.url).pathname
+  const child = spawn(process.execPath, [program, layout], { stdio: ['pipe', 'pipe', 'inherit'] })
+  scene.owned.own({
+    [Symbol.asyncDispose]: async () => {
+      child.stdin.end()
+      await once(child, 'exit')
+    },
+  })
+  const [host] = await once(child.stdout.setEncoding('utf8'), 'data')
+  return host.trim()
+}
+
+async function shell(command) {
+  await exec('sh', ['-c', command])
 }
