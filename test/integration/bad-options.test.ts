@@ -73,7 +73,7 @@ describe('a closed engine', () => {
     const { root, runRoot, image } = host
     const engine = await Engine.open({ root, runRoot })
     const detached = await engine.containers.run({
-      image: image.id,
+      image: await engine.images.get(image.id),
       command: ['sleep', '1000'],
       detached: true,
     })
