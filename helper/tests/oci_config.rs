@@ -177,6 +177,47 @@ fn a_mount_shows_other_ids() {
     assert_eq!(bundle.sh(), "5 6\n");
 }
 
+#[test]
+fn a_mount_with_other_ids_has_to_say_which() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle("noids", &["true"]);
+    let options = json!(["bind", "idmap"]);
+    mount(
+        &mut bundle,
+        json!({ "destination": "/dev/x", "source": "/tmp", "options": options }),
+    );
+    assert!(refusal(&bundle).contains("mappings"));
+}
+
+/// Every option that a file system takes by a flag, and those that say nothing.
+#[test]
+fn options_of_mount_8_are_understood() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle("words", &["true"]);
+    let options = json!([
+        "defaults",
+        "async",
+        "dirsync",
+        "sync",
+        "lazytime",
+        "nolazytime",
+        "loud",
+        "silent",
+        "mand",
+        "nomand",
+        "noiversion",
+        "nosymfollow",
+        "symfollow",
+        "nostrictatime",
+        "norelatime",
+    ]);
+    mount(
+        &mut bundle,
+        json!({ "destination": "/dev/x", "type": "tmpfs", "options": options }),
+    );
+    bundle.sh();
+}
+
 /// Root of the container is nobody on the host.
 fn own_ids(bundle: &mut Bundle<'_>) {
     let linux = &mut bundle.config["linux"];

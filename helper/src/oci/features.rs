@@ -8,7 +8,7 @@ use crate::run::capability_names;
 use crate::seccomp::Architecture;
 
 /// The newest version of the runtime specification that is understood.
-pub const VERSION: &str = "1.2.1";
+pub const VERSION: &str = "1.3.0";
 
 pub fn features() -> Result<i32> {
     println!("{}", pretty(&describe())?);
@@ -27,7 +27,7 @@ fn describe() -> Value {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capability_names(rustix::thread::CapabilitySet::all()),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": ACTIONS,
@@ -38,23 +38,32 @@ fn describe() -> Value {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": false },
         },
         "annotations": { "io.keelson.version": env!("CARGO_PKG_VERSION") },
     })
 }
 
-const MOUNT_OPTIONS: [&str; 48] = [
+const MOUNT_OPTIONS: [&str; 61] = [
     "async",
     "atime",
     "bind",
     "defaults",
     "dev",
     "diratime",
+    "dirsync",
     "exec",
+    "idmap",
+    "lazytime",
+    "loud",
+    "mand",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
     "norelatime",
     "nostrictatime",
     "nosuid",
@@ -65,7 +74,9 @@ const MOUNT_OPTIONS: [&str; 48] = [
     "rdev",
     "rdiratime",
     "relatime",
+    "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -87,10 +98,13 @@ const MOUNT_OPTIONS: [&str; 48] = [
     "runbindable",
     "rw",
     "shared",
+    "silent",
     "slave",
     "strictatime",
     "suid",
     "symfollow",
+    "sync",
+    "tmpcopyup",
     "unbindable",
 ];
 

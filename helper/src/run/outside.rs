@@ -191,6 +191,11 @@ fn source(plan: &Plan, mount: &PlannedMount) -> Result<OwnedFd> {
         true => (&plan.linux.uid_mappings, &plan.linux.gid_mappings),
         false => (&mount.config.uid_mappings, &mount.config.gid_mappings),
     };
+    if uids.is_empty() || gids.is_empty() {
+        return Err(Failure::kind("read mounts", "config-invalid")
+            .path(&mount.config.destination)
+            .detail("no mappings for its ids: neither its own nor a user namespace's"));
+    }
     let path = mount.config.source.as_deref().unwrap_or(Path::new(""));
     Ids::of(uids, gids)?.map(&tree, reach == IdmapReach::Subtree, path)?;
     Ok(tree)
