@@ -10,7 +10,7 @@ test("what the helper says it understands has the specification's form", async (
   const files = ['defs.json', 'defs-linux.json', 'features-linux.json', 'features-schema.json']
   for (const file of files) {
     // Draft 4, whose name for itself is not known here.
-    const schema = { ...(readSpec(`oci-runtime/${file}`) as object), $schema: undefined }
+    const { $schema: _, ...schema } = readSpec(`oci-runtime/${file}`) as Record<string, unknown>
     ajv.addSchema({ ...schema, $id: `https://runtime/${file}` })
   }
   const validate = ajv.getSchema('https://runtime/features-schema.json')
