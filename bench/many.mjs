@@ -37,9 +37,8 @@ export async function bench({ long }) {
       { rounds, warmup: 0 },
     )
     print(`${COUNT} detached containers at once`, new Map([...started, ...removed]))
-    const seconds = (results, name) => results.get(name).median / 1000
-    promise(`start of ${COUNT} at once`, seconds(started, `start ${COUNT}`), 0.6, 's')
-    promise(`removal of ${COUNT} that run`, seconds(removed, `remove ${COUNT}`), 0.5, 's')
+    promise(`start of ${COUNT} at once`, started.get(`start ${COUNT}`).median / 1000, 0.6, 's')
+    promise(`removal of ${COUNT} that run`, removed.get(`remove ${COUNT}`).median / 1000, 0.5, 's')
     await againstPeers(scene)
   })
 }

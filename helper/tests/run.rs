@@ -290,8 +290,8 @@ fn what_is_not_carried_out_is_refused() {
     let mut helper = Helper::start();
     for (part, field) in [
         ("process", "terminal"),
-        ("linux", "timeOffsets"),
-        ("linux", "personality"),
+        ("linux", "intelRdt"),
+        ("linux", "netDevices"),
     ] {
         let mut bundle = Bundle::new(directory.path(), "refused", &["true"]);
         bundle.config[part][field] = if field == "terminal" {
