@@ -55,6 +55,11 @@ pub enum Event<'a> {
         container: &'a str,
         errors: &'a RawValue,
     },
+    /// The same of a monitor's container of which more than its run stays.
+    Ended {
+        container: &'a str,
+        errors: &'a RawValue,
+    },
     /// Of a program executed in a container; `container` is its own id.
     #[serde(rename = "exec-exit")]
     ExecExit {

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
+import { existsSync, watch as watchFiles } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { watch as watchFiles } from 'node:fs'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/connection.ts'
 import { MonitorClient } from '../runtime/monitor.ts'
@@ -11,7 +11,7 @@ import type {
 } from '../runtime/monitor-protocol.ts'
 import { releaseClaims } from '../network/claims.ts'
 import { tryLock } from '../store/lock.ts'
-import { errnoOf } from '../store/errno.ts'
+import { converting, errnoOf } from '../store/errno.ts'
 import { writeRecord } from '../store/records.ts'
 import { throwIfAborted, abortedError } from '../util/abort.ts'
 import { deferred } from '../util/deferred.ts'
@@ -19,7 +19,7 @@ import { Semaphore } from '../util/semaphore.ts'
 import type { ContainersContext } from './containers-context.ts'
 import { crashedState, readState } from './monitor-state.ts'
 import type { LogSink } from './logs/sink.ts'
-import { loadRecord, type ContainerRecord } from './record.ts'
+import { loadRecord, saveRecord, type ContainerRecord } from './record.ts'
 import { CGROUPS, MONITOR_LOCK, MONITOR_SOCKET } from './places.ts'
 import { isActive, mustAllow, type ContainerAction } from './state.ts'
 
@@ -75,6 +75,16 @@ export class ContainerCore {
     const record = await loadRecord(this.context.places.record(this.id))
     if (record !== undefined) this.#record = record
     return this.#record
+  }
+
+  /** Writes a changed record. @throws `KEELSON_CONTAINER_NOT_FOUND` when another process has removed the container meanwhile */
+  async save(record: ContainerRecord): Promise<void> {
+    try {
+      await saveRecord(this.context.places.record(this.id), record)
+    } catch (error) {
+      throw errnoOf(error) === 'ENOENT' ? this.gone() : error
+    }
+    this.#record = record
   }
 
   /** What its monitor last said; `undefined`: it was never started. */
@@ -278,8 +288,8 @@ export class ContainerCore {
       return undefined
     }
     client.ended.catch(() => this.#disconnected(client))
-    client.onRemoved(() => {
-      if (this.#record.options.autoRemove) this.removed()
+    client.onEnd((removed) => {
+      if (removed) this.removed()
       // What is left of it serves those attached who read slowly; the next one may come.
       client.close()
     })
@@ -347,23 +357,36 @@ export function closedError(): KeelsonError {
  * @returns the state now, or `busy` when the monitor lives
  */
 export async function repairCrash(
-  { run, places }: ContainersContext,
+  context: ContainersContext,
   record: ContainerRecord,
 ): Promise<MonitorState | undefined | 'busy'> {
-  const path = places.state(record.id)
+  const path = context.places.state(record.id)
   // Whoever holds it keeps monitors away.
-  const lock = await tryMonitorLock(run.launcher, record)
+  const lock = await tryMonitorLock(context.run.launcher, record)
   if (lock === 'busy') return 'busy'
   await using _ = lock
+  await takeDown(context, record)
   const last = await readState(path)
   if (last === undefined || !isActive(last.status)) return last
-  const cgroups = await readCgroups(record)
-  if (cgroups.length > 0) await run.launcher.request('cgroup.remove', { paths: cgroups })
-  const { places: networks } = run.networking
-  await releaseClaims({ helper: run.launcher, places: networks }, record.id)
   const state = crashedState(last, new Date())
   await writeRecord(path, JSON.stringify(state), { durable: record.options.detached })
   return state
+}
+
+/** Whether the last run may have left something on the host that no monitor has taken down. */
+export function leftSomething(record: ContainerRecord): boolean {
+  return existsSync(join(record.run, CGROUPS))
+}
+
+/** Takes down what the last run has left on the host, of a container whose monitor is kept out. */
+export async function takeDown({ run }: ContainersContext, record: ContainerRecord): Promise<void> {
+  if (!leftSomething(record)) return
+  const { launcher, networking } = run
+  const cgroups = await readCgroups(record)
+  if (cgroups.length > 0) await launcher.request('cgroup.remove', { paths: cgroups })
+  await releaseClaims({ helper: launcher, places: networking.places }, record.id)
+  const marker = join(record.run, CGROUPS)
+  await converting('remove', marker, () => rm(marker, { force: true }))
 }
 
 /** Excludes every monitor of a container; `undefined` when there is no directory in which one could be. */
@@ -380,7 +403,7 @@ export async function tryMonitorLock(
 }
 
 /** The cgroup directories of a container that runs, or did. */
-export async function readCgroups(record: ContainerRecord): Promise<string[]> {
+async function readCgroups(record: ContainerRecord): Promise<string[]> {
   try {
     const text = await readFile(join(record.run, CGROUPS), 'utf8')
     const paths: unknown = JSON.parse(text)

@@ -39,6 +39,11 @@ export class ContainerPlaces {
     return join(this.records, id, 'log', 'container.log')
   }
 
+  /** The directory until it holds the claim: `engine` is making it. */
+  making(engine: string, id: string): string {
+    return join(this.records, `.${engine}.${id}.making`)
+  }
+
   /** The directory until everything of the container is there: its name then becomes {@link ContainerPlaces.directory}. */
   creating(id: string): string {
     return join(this.records, `.${id}.creating`)
@@ -64,7 +69,10 @@ export const RECORD = 'container.json'
 /** In the directory of a container's run: what a monitor holds as long as it lives. */
 export const MONITOR_LOCK = 'lock'
 export const MONITOR_SOCKET = 'monitor.sock'
-/** In the directory of a container's run: a list of its cgroup directories. */
+/**
+ * In the directory of a container's run: a list of its cgroup directories. There from before a run makes anything on the host until all of
+ * that has been taken down.
+ */
 export const CGROUPS = 'cgroups.json'
 /** In the directory of a container that is being made: {@link NameClaim}. */
 export const CLAIM = 'name'

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { keelsonError } from '../errors.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { HealthPlan, MonitorPlan, RestartPlan, StopPlan } from '../runtime/monitor-protocol.ts'
@@ -5,6 +6,7 @@ import { parseSignal } from '../util/signals.ts'
 import type { RestartPolicy } from './create-options.ts'
 import type { NormalizedCreate } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
+import { CGROUPS } from './places.ts'
 import type { ContainerRecord } from './record.ts'
 
 /** What the plan of a monitor is made of. */
@@ -57,6 +59,7 @@ export function planMonitor(input: PlanInput): MonitorPlan {
     stop: planStop(options, image.parameters),
     remove: {
       atExit: options.autoRemove,
+      marker: join(record.run, CGROUPS),
       // The record last: as long as it is there, whoever finds it can finish what was interrupted.
       trees: [
         ...record.rootfs.remove,

@@ -3,7 +3,7 @@ import { converting, errnoOf } from '../store/errno.ts'
 import { syncDirectory } from '../store/records.ts'
 import { join } from 'node:path'
 import { helperFailure } from '../runtime/connection.ts'
-import type { ContainerCore } from './core.ts'
+import { takeDown, type ContainerCore } from './core.ts'
 import type { ContainersContext } from './containers-context.ts'
 import { releaseName } from './names.ts'
 import { releaseIds } from './namespaces/id-claims.ts'
@@ -33,6 +33,7 @@ export async function removeContainer(
     // Between the look and the lock another process may have started it.
     const now = await core.status()
     if (isActive(now)) continue
+    await takeDown(context, core.record)
     await withdraw(context, core.record)
     core.removed()
     return

@@ -8,7 +8,7 @@ import { storageError } from '../store/errno.ts'
 import { abortedError } from '../util/abort.ts'
 import { writeBundle } from './bundle.ts'
 import { computeConfig } from './config.ts'
-import type { ContainerCore } from './core.ts'
+import { leftSomething, repairCrash, type ContainerCore } from './core.ts'
 import { runnable } from './create.ts'
 import { startFailure, startWarning } from './failure.ts'
 import { attachSink } from './logs/sink.ts'
@@ -36,12 +36,12 @@ export async function startContainer(
   const { context, record } = core
   try {
     mkdirSync(record.run, { recursive: true, mode: 0o700 })
-    // Before there is anything in them: whoever repairs after a crash must know them.
-    writeFileSync(join(record.run, CGROUPS), JSON.stringify(cgroupsOf(config)))
   } catch (error) {
     throw storageError(error, 'create', record.run)
   }
   await mustHavePeers(record.options, context.run.peer)
+  // Of a run whose monitor was killed.
+  if (leftSomething(record)) await repairCrash(context, record)
   const client = await core.launch()
   // From here no other process can begin to remove it; one that did before has moved the record.
   await core.mustAllow('start')
@@ -50,6 +50,8 @@ export async function startContainer(
   signal?.addEventListener('abort', abort, { once: true })
   try {
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    // Before there is anything of it: whoever repairs after a crash must know.
+    writeFileSync(join(record.run, CGROUPS), JSON.stringify(cgroupsOf(config)))
     const plan = await planStart(core, config)
     const { warnings } = await client.request('start', plan)
     for (const warning of warnings) context.run.warn(...startWarning(warning))

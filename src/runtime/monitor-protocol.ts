@@ -16,8 +16,11 @@ export interface MonitorPlan {
   restart: RestartPlan
   health?: HealthPlan
   stop: StopPlan
-  /** What is removed when the container has ended for good: nothing, or these trees after the bundle's cgroups. Always removed when the lifeline closes. */
-  remove: { atExit: boolean; trees: string[] }
+  /**
+   * What is removed when the container has ended for good: `marker`, when nothing is left on the host of its last run, and with `atExit`
+   * also these trees, which are always removed when the lifeline closes.
+   */
+  remove: { atExit: boolean; marker?: string; trees: string[] }
   /** Where the monitor tells every change of state to whoever reads the events of all containers; absent: nowhere. */
   journal?: JournalPlan
   /** Cgroup directories the monitor itself moves into, made when missing. */
@@ -192,5 +195,7 @@ export type MonitorEvent =
       signal: number | null
       oomKilled: boolean
     }
-  /** Everything the plan's `remove` names is gone. */
+  /** The container has ended for good, and another monitor may come; without the plan's `remove.atExit`. */
+  | { event: 'ended'; container: string; errors: HelperFailure[] }
+  /** The same with it: everything that `remove` names is gone. */
   | { event: 'removed'; container: string; errors: HelperFailure[] }

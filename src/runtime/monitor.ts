@@ -20,7 +20,6 @@ const MAX_SOCKET_PATH = 107
 export type ExecEvent = Extract<MonitorEvent, { event: 'stdio' | 'exec-exit' }>
 type AttachAnswer = { error?: Parameters<typeof helperError>[1] }
 type StateEvent = Extract<MonitorEvent, { event: 'state' }>
-type RemovedEvent = Extract<MonitorEvent, { event: 'removed' }>
 
 /**
  * A connection to the monitor of one container (`docs/helper-protocol.md`, _The monitor_). Any number may exist, in any number of programs.
@@ -33,7 +32,7 @@ export class MonitorClient {
   readonly #connection: Connection<MonitorOperations, MonitorEvent>
   readonly #execs = new Map<string, (event: ExecEvent) => void>()
   readonly #states = new Set<(state: MonitorState) => void>()
-  readonly #removed = new Set<(errors: HelperFailure[]) => void>()
+  readonly #ends = new Set<(removed: boolean) => void>()
   #watching: Promise<MonitorState> | undefined
   /** The last that was heard; see {@link MonitorClient.watch}. */
   #state: MonitorState | undefined
@@ -97,10 +96,10 @@ export class MonitorClient {
     }
   }
 
-  /** Hears when everything of the container has been removed. Does not hold the event loop. */
-  onRemoved(listener: (errors: HelperFailure[]) => void): () => void {
-    this.#removed.add(listener)
-    return () => this.#removed.delete(listener)
+  /** Hears when the container has ended for good, and whether it is removed with that. Does not hold the event loop. */
+  onEnd(listener: (removed: boolean) => void): () => void {
+    this.#ends.add(listener)
+    return () => this.#ends.delete(listener)
   }
 
   /** Hears the events of one exec until the returned function is called; holds the event loop meanwhile. */
@@ -150,8 +149,9 @@ export class MonitorClient {
     switch (event.event) {
       case 'state':
         return this.#hearState(event)
+      case 'ended':
       case 'removed':
-        return this.#hearRemoved(event)
+        return this.#hearEnd(event.event === 'removed')
       case 'stdio':
       case 'exec-exit':
         return this.#execs.get(event.container)?.(event)
@@ -163,8 +163,8 @@ export class MonitorClient {
     for (const tell of this.#states) tell(state)
   }
 
-  #hearRemoved({ errors }: RemovedEvent): void {
-    for (const tell of this.#removed) tell(errors)
+  #hearEnd(removed: boolean): void {
+    for (const tell of this.#ends) tell(removed)
   }
 }
 

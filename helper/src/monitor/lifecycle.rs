@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::clock;
 use super::log::{Log, Source};
 use super::monitor::{Monitor, Token};
-use super::plan::{MonitorPlan, RestartPlan, StopPlan};
+use super::plan::{MonitorPlan, StopPlan};
 use super::relay::{CONTAINERS, STDERR, STDIN, STDOUT, TERMINAL};
 use super::requests::{Request, Stop};
 use super::restart::{self, Next, Run};
@@ -17,9 +17,8 @@ use super::timers::Timer;
 use crate::error::{Failure, Result};
 use crate::names::Attendant;
 use crate::protocol::{Event, raw};
-use crate::run::Spare;
 use crate::run::{
-    Container, End, Plan, Remains, Resources, Started, Streams, join_cgroup, update_cgroups,
+    Container, End, Plan, Remains, Spare, Started, Streams, join_cgroup, remove_trees,
 };
 
 /// One run of the container.
@@ -30,9 +29,9 @@ pub struct Life {
     names: Option<Attendant>,
     /// The program was executed.
     executed: bool,
-    frozen: bool,
+    pub(super) frozen: bool,
     /// Since when it has been asked to freeze.
-    freezing: Option<Instant>,
+    pub(super) freezing: Option<Instant>,
 }
 
 impl Life {
@@ -56,17 +55,13 @@ pub enum Awaited {
     Frozen,
 }
 
-/// Freezing takes this long at most, in steps that grow up to the longest.
-const FREEZING: Duration = Duration::from_secs(10);
-const FREEZING_STEP: Duration = Duration::from_millis(1);
-
 impl Monitor<'_> {
     pub fn start(&mut self, request: Request, plan: MonitorPlan) -> Result<()> {
         if self.plan.is_some() {
             return Err(Failure::kind("start the container", "protocol").detail("started before"));
         }
         plan.config()?;
-        self.state.version = state::last_version(&plan.state);
+        self.state.follow(state::last(&plan.state));
         let log = plan.log.clone();
         let cgroups = plan.cgroups.clone();
         self.plan = Some(plan);
@@ -191,95 +186,6 @@ impl Monitor<'_> {
         }
         self.timers.clear(Timer::Freeze);
         self.fail_waiters(Awaited::Frozen, "cancelled");
-    }
-
-    pub fn pause(&mut self, request: Request) -> Result<()> {
-        self.running()?;
-        if self.state.status != Status::Running {
-            return Err(Failure::kind("pause the container", "not-running"));
-        }
-        let Some(life) = &mut self.life else {
-            return Ok(());
-        };
-        life.container.freeze(true)?;
-        self.waiters.push(Waiter {
-            request,
-            awaited: Awaited::Frozen,
-        });
-        life.freezing = Some(Instant::now());
-        self.look_at_freezer();
-        Ok(())
-    }
-
-    /// The kernel freezes each process where it can stand still; that may take a while.
-    pub fn look_at_freezer(&mut self) {
-        let Some(life) = &mut self.life else {
-            return;
-        };
-        let Some(since) = life.freezing else {
-            return;
-        };
-        match life.container.is_frozen() {
-            Ok(true) => {
-                life.frozen = true;
-                life.freezing = None;
-                self.end_checks();
-                self.state.status = Status::Paused;
-                self.tell_state();
-                self.answer_waiters(Awaited::Frozen, &Ok(raw(&json!({}))));
-            }
-            Ok(false) if since.elapsed() < FREEZING => {
-                self.timers
-                    .set(Timer::Freeze, FREEZING_STEP.max(since.elapsed() / 4));
-            }
-            result => {
-                life.freezing = None;
-                let _ = life.container.freeze(false);
-                let late = Failure::kind("pause the container", "busy");
-                let failure = result.err().unwrap_or(late);
-                self.answer_waiters(Awaited::Frozen, &Err(raw(&failure)));
-            }
-        }
-    }
-
-    pub fn resume(&mut self) -> Result<()> {
-        let Some(life) = self.life.as_mut().filter(|life| life.frozen) else {
-            return Err(Failure::kind("resume the container", "not-running"));
-        };
-        life.container.freeze(false)?;
-        life.frozen = false;
-        self.state.status = Status::Running;
-        self.wait_for_check();
-        self.tell_state();
-        Ok(())
-    }
-
-    /// Resources hold for this run and the next ones.
-    pub fn update(
-        &mut self,
-        resources: Option<serde_json::Value>,
-        restart: Option<RestartPlan>,
-    ) -> Result<()> {
-        let Some(plan) = &mut self.plan else {
-            return Err(Failure::kind("update the container", "not-running"));
-        };
-        if let Some(resources) = resources {
-            let mut config: serde_json::Value =
-                serde_json::from_str(plan.config.get()).unwrap_or_default();
-            merge(&mut config["linux"]["resources"], &resources);
-            if self.life.is_some() {
-                let cgroups = plan.config()?.keelson.cgroups;
-                let resources: Resources = serde_json::from_value(resources).map_err(|error| {
-                    Failure::kind("read the resources", "protocol").detail(error.to_string())
-                })?;
-                update_cgroups(&cgroups, resources, self.host.rootless)?;
-            }
-            plan.config = raw(&config);
-        }
-        if let Some(restart) = restart {
-            plan.restart = restart;
-        }
-        Ok(())
     }
 
     /// A detached container is given its time to stop, as if it had been asked; but it counts as not asked, so that its
@@ -414,6 +320,12 @@ impl Monitor<'_> {
         life.executed = true;
         let pid = life.container.pid().as_raw_nonzero().get();
         let state = &mut self.state;
+        if !std::mem::replace(&mut self.has_run, true) {
+            // Those were of a run that an earlier monitor saw.
+            state.exit_code = None;
+            state.signal = None;
+            state.oom_killed = false;
+        }
         state.pid = pid;
         state.started_at = Some(clock::now());
         state.error = None;
@@ -488,15 +400,16 @@ impl Monitor<'_> {
 
     /// The program was not executed.
     fn start_failed(&mut self, failure: Box<RawValue>) {
-        let first = self.state.started_at.is_none() && self.state.restart_count == 0;
+        let first = !self.has_run && self.state.restart_count == 0;
         self.state.pid = 0;
         self.state.error = Some(failure.clone());
         self.answer_waiters(Awaited::Start, &Err(failure));
         if first {
             // It is as it was before, but for the reason.
-            self.tell_state();
-            self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
-            self.finish();
+            if self.state.started_at.is_some() {
+                self.state.status = Status::Exited;
+            }
+            self.end();
         } else {
             self.state.finished_at = Some(clock::now());
             self.settle(Some(Run {
@@ -526,42 +439,46 @@ impl Monitor<'_> {
             }
             Next::End => None,
         };
-        self.state.status = match after {
-            Some(_) => Status::Restarting,
-            None => Status::Exited,
+        let Some(after) = after else {
+            self.state.status = Status::Exited;
+            return self.end();
         };
+        self.state.status = Status::Restarting;
         self.tell_state();
         self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
-        match after {
-            Some(after) => {
-                // What was limited and counted is so anew for the next run.
-                self.remains.dismantle();
-                self.timers.set(Timer::Restart, after);
-            }
-            None => self.finish(),
-        }
+        // What was limited and counted is so anew for the next run.
+        self.remains.dismantle();
+        self.timers.set(Timer::Restart, after);
     }
 
     /// The container has ended for good: tells so, removes what the plan names, and lets the connections go.
-    fn finish(&mut self) {
+    fn end(&mut self) {
+        // Who hears that it has ended may remove its networks.
+        let mut errors = self.remains.leave_networks();
+        self.tell_state();
+        self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
         for stream in CONTAINERS {
             self.relay.finish(&self.poller, stream);
         }
         self.fail_waiters(Awaited::Start, "cancelled");
         self.flush();
-        let mut errors = self.remains.dismantle();
-        errors.extend(self.remains.release());
-        if let Some(plan) = self.plan.as_ref().filter(|plan| plan.remove.at_exit) {
+        errors.extend(self.remains.dismantle());
+        if let Some(plan) = &self.plan {
+            errors.extend(remove_trees(&plan.remove.marker));
+        }
+        let removes = self.plan.as_ref().is_some_and(|plan| plan.remove.at_exit);
+        if let Some(plan) = self.plan.as_ref().filter(|_| removes) {
             errors.extend(self.remains.remove_trees(&plan.remove.trees));
             if let Some(journal) = &plan.journal {
                 journal.tell_removed(&self.container);
             }
         }
         self.remains = Remains::default();
-        let container = self.container.clone();
-        self.tell_watchers(Event::Removed {
-            container: &container,
-            errors: &raw(&errors),
+        let (container, errors) = (self.container.clone(), raw(&errors));
+        let (container, errors) = (container.as_str(), &*errors);
+        self.tell_watchers(match removes {
+            true => Event::Removed { container, errors },
+            false => Event::Ended { container, errors },
         });
         // From here on the next monitor may come.
         if let Some(door) = self.door.take() {
@@ -580,8 +497,8 @@ impl Monitor<'_> {
             }
             self.remains = life.container.abandon();
         }
+        self.remains.leave_networks();
         self.remains.dismantle();
-        self.remains.release();
         if let Some(plan) = &self.plan {
             self.remains.remove_trees(&plan.remove.trees);
             if let Some(journal) = &plan.journal {
@@ -613,7 +530,11 @@ impl Monitor<'_> {
         });
     }
 
-    fn answer_waiters(&mut self, awaited: Awaited, result: &Result<Box<RawValue>, Box<RawValue>>) {
+    pub(super) fn answer_waiters(
+        &mut self,
+        awaited: Awaited,
+        result: &Result<Box<RawValue>, Box<RawValue>>,
+    ) {
         let (done, rest) = std::mem::take(&mut self.waiters)
             .into_iter()
             .partition(|waiter: &Waiter| waiter.awaited == awaited);
@@ -626,20 +547,5 @@ impl Monitor<'_> {
     fn fail_waiters(&mut self, awaited: Awaited, kind: &'static str) {
         let failure = Failure::kind("wait for the container", kind);
         self.answer_waiters(awaited, &Err(raw(&failure)));
-    }
-}
-
-/// Objects member by member; everything else is replaced.
-fn merge(old: &mut serde_json::Value, new: &serde_json::Value) {
-    match (old, new) {
-        (serde_json::Value::Object(old), serde_json::Value::Object(new)) => {
-            for (name, value) in new {
-                merge(
-                    old.entry(name.clone()).or_insert(serde_json::Value::Null),
-                    value,
-                );
-            }
-        }
-        (old, new) => *old = new.clone(),
     }
 }

@@ -15,12 +15,14 @@ mod lifecycle;
 mod log;
 #[expect(clippy::module_inception, reason = "the struct, and its loop")]
 mod monitor;
+mod pause;
 mod plan;
 mod relay;
 mod requests;
 mod restart;
 mod state;
 mod timers;
+mod update;
 
 pub use clock::now;
 use std::convert::Infallible;

@@ -83,6 +83,8 @@ pub struct Monitor<'a> {
     pub(super) waiters: Vec<Waiter>,
     pub(super) timers: Timers,
     pub(super) history: History,
+    /// A program was executed.
+    pub(super) has_run: bool,
     /// The present run is to be followed by another, whatever the policy.
     pub(super) again: bool,
     /// The host is going down, or asks for this to end.
@@ -141,6 +143,7 @@ impl<'a> Monitor<'a> {
             waiters: Vec::new(),
             timers,
             history: History::default(),
+            has_run: false,
             again: false,
             terminating: false,
             over: false,

@@ -69,6 +69,8 @@ pub struct StopPlan {
 #[serde(rename_all = "camelCase")]
 pub struct RemovePlan {
     pub at_exit: bool,
+    /// When nothing is left of the last run.
+    pub marker: Option<PathBuf>,
     pub trees: Vec<PathBuf>,
 }
 

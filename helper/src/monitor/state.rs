@@ -71,6 +71,16 @@ impl State {
 }
 
 impl State {
+    /// Goes on from what an earlier monitor of the container has left.
+    pub fn follow(&mut self, last: Last) {
+        self.version = last.version;
+        self.started_at = last.started_at;
+        self.finished_at = last.finished_at;
+        self.exit_code = last.exit_code;
+        self.signal = last.signal;
+        self.oom_killed = last.oom_killed;
+    }
+
     /// As the journal has it: without what each health check said.
     pub fn in_brief(&self) -> State {
         let mut brief = self.clone();
@@ -81,14 +91,22 @@ impl State {
     }
 }
 
-/// The version that an earlier monitor of the container wrote last.
-pub fn last_version(file: &StateFile) -> u64 {
-    #[derive(Deserialize)]
-    struct Written {
-        version: u64,
-    }
+/// What stays true of the run before until the next one begins.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Last {
+    version: u64,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    oom_killed: bool,
+}
+
+/// What an earlier monitor of the container wrote last.
+pub fn last(file: &StateFile) -> Last {
     let text = std::fs::read(&file.path).unwrap_or_default();
-    serde_json::from_slice(&text).map_or(0, |Written { version }| version)
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// Replaces the file at once: a reader sees the old state or the new one.
@@ -128,13 +146,13 @@ mod tests {
             path: directory.path().join("state.json"),
             durable: true,
         };
-        assert_eq!(last_version(&file), 0);
+        assert_eq!(last(&file).version, 0);
         let state = State {
             version: 7,
             ..State::new()
         };
         write(&file, &crate::protocol::raw(&state)).unwrap();
-        assert_eq!(last_version(&file), 7);
+        assert_eq!(last(&file).version, 7);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

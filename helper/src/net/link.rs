@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice};
 use serde::Deserialize;
 
-use super::netlink::{ACK, CREATE, EXCLUSIVE, Message, Socket, attributes, find, text_of};
+use super::netlink::{ACK, CREATE, EXCLUSIVE, Message, REPLACE, Socket, attributes, find, text_of};
 use crate::error::{Failure, Result, Step};
 
 const NEWLINK: u16 = 16;
@@ -233,7 +233,8 @@ impl Links {
         let mut header = vec![family, prefix, IFA_F_NODAD, 0];
         header.extend_from_slice(&index.to_ne_bytes());
         let step = format!("give {name} the address {address}");
-        let mut message = Message::new(NEWADDR, ACK | CREATE, step)
+        // A crash may have left the link with it.
+        let mut message = Message::new(NEWADDR, ACK | CREATE | REPLACE, step)
             .header(&header)
             .put(IFA_LOCAL, &bytes)
             .put(IFA_ADDRESS, &bytes);

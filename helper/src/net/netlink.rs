@@ -14,6 +14,7 @@ pub const REQUEST: u16 = 0x1;
 pub const ACK: u16 = 0x4;
 pub const DUMP: u16 = 0x300;
 pub const CREATE: u16 = 0x400;
+pub const REPLACE: u16 = 0x100;
 pub const EXCLUSIVE: u16 = 0x200;
 pub const APPEND: u16 = 0x800;
 

@@ -264,14 +264,17 @@ impl Remains {
         self.removal.carry_out()
     }
 
-    /// Ends what still runs in its cgroups, and takes it off its networks.
+    /// Ends what still runs in its cgroups, and takes its rules away.
     pub fn dismantle(&self) -> Vec<Failure> {
         self.removal.dismantle()
     }
 
-    /// Gives back what it has on its networks, which may be restarted with.
-    pub fn release(&self) -> Vec<Failure> {
-        remove_trees(&self.removal.claims)
+    /// Takes its rules away, and gives back its addresses and names, which it may be restarted with.
+    pub fn leave_networks(&mut self) -> Vec<Failure> {
+        let mut failures = Vec::from_iter(detach(&self.removal.firewall).err());
+        self.removal.firewall.clear();
+        failures.extend(remove_trees(&self.removal.claims));
+        failures
     }
 
     /// With others beside its own.
@@ -304,7 +307,8 @@ impl Removal {
     }
 }
 
-fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure> {
+/// Removes them, going on after failures.
+pub fn remove_trees<'a>(trees: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Failure> {
     trees
         .into_iter()
         .filter_map(|tree| remove_tree(tree).err())

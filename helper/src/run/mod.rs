@@ -50,7 +50,7 @@ pub use cgroup::{
 pub use config::{
     Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names,
 };
-pub use container::{Container, Remains, Removal, id_map};
+pub use container::{Container, Remains, Removal, id_map, remove_trees};
 pub use credentials::PlannedCapabilities;
 pub use deferred::{Deferred, START};
 pub use exec::{Entry, Exec, ExecRequest, Inside};
