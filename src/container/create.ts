@@ -14,7 +14,7 @@ import { claimIds } from './namespaces/id-claims.ts'
 import { pinPeers } from './namespaces/peers.ts'
 import { normalizeCreateOptions } from './normalize-create.ts'
 import type { OciConfig } from './oci-runtime.ts'
-import { CLAIM, RECORD } from './places.ts'
+import { CLAIM, RECORD, type ContainerPlaces } from './places.ts'
 import { planHealth, planStop } from './plan.ts'
 import { prepareConfig } from './prepare.ts'
 import { encodeRecord, saveRecord, type ContainerRecord, type RecordedImage } from './record.ts'
@@ -68,11 +68,9 @@ export async function createContainer(
   const made: string[] = []
   try {
     await using _ = await context.lease()
-    const directory = places.creating(id)
-    make(directory)
+    const directory = begin(places, id, { engine: context.engine, directory: run.directory })
     made.push(directory)
     const claim = join(directory, CLAIM)
-    writeFileSync(claim, JSON.stringify({ id, engine: run.directory }), { mode: 0o600 })
     record.name = await claimName(run.launcher, places, claim, normalized.name)
     made.push(places.name(record.name))
     if (normalized.userns === 'auto') {
@@ -135,10 +133,21 @@ async function findImage(
   }
 }
 
-function make(directory: string): void {
+/** Makes the directory, which is never seen without the claim; until then its name tells whose it is. */
+function begin(
+  places: ContainerPlaces,
+  id: string,
+  { engine, directory }: { engine: string; directory: string },
+): string {
+  const making = places.making(engine, id)
+  const creating = places.creating(id)
   try {
-    mkdirSync(directory, { mode: 0o700 })
+    mkdirSync(making, { mode: 0o700 })
+    writeFileSync(join(making, CLAIM), JSON.stringify({ id, engine: directory }), { mode: 0o600 })
+    renameSync(making, creating)
+    return creating
   } catch (error) {
-    throw storageError(error, 'create', directory)
+    rmSync(making, { recursive: true, force: true })
+    throw storageError(error, 'create', creating)
   }
 }

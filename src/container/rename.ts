@@ -2,13 +2,13 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { renameEndpoint } from '../network/name-files.ts'
+import { errnoOf, storageError } from '../store/errno.ts'
 import { syncDirectory } from '../store/records.ts'
 import { hostnameOf } from './namespaces/hostname.ts'
 import type { ContainerCore } from './core.ts'
 import { checkName, claimName, releaseName } from './names.ts'
 import { CLAIM } from './places.ts'
 import { aboutContainer } from './plan.ts'
-import { saveRecord } from './record.ts'
 
 /**
  * The new name is claimed, written down, and only then the old one is free: a crash in between leaves a name more, which points to the
@@ -23,15 +23,18 @@ export async function renameContainer(core: ContainerCore, wanted: string): Prom
   if (record.name === name) return
   const old = record.name
   const claim = join(places.directory(id), CLAIM)
-  writeFileSync(claim, JSON.stringify({ id, engine: run.directory }), { mode: 0o600 })
+  try {
+    writeFileSync(claim, JSON.stringify({ id, engine: run.directory }), { mode: 0o600 })
+  } catch (error) {
+    throw errnoOf(error) === 'ENOENT' ? core.gone() : storageError(error, 'write', claim)
+  }
   await claimName(run.launcher, places, claim, name)
   try {
-    await saveRecord(places.record(id), { ...record, name })
+    await core.save({ ...record, name })
   } catch (error) {
     rmSync(places.name(name), { force: true })
     throw error
   }
-  core.record = { ...record, name }
   await renameOnNetworks(core, old)
   await releaseName(places, old, id)
   if (record.options.detached) await syncDirectory(places.names)

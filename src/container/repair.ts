@@ -1,11 +1,10 @@
 /** What an engine does when it opens: finishes or undoes what programs that were killed have left of containers. */
 import { mkdir, readFile, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { converting } from '../store/errno.ts'
-import { releaseClaims } from '../network/claims.ts'
 import { tryLock } from '../store/lock.ts'
 import type { ContainersContext } from './containers-context.ts'
-import { readCgroups, repairCrash, tryMonitorLock } from './core.ts'
+import { leftSomething, repairCrash, takeDown, tryMonitorLock } from './core.ts'
 import { readState } from './monitor-state.ts'
 import { decodeClaim, FULL_ID, sweepNames } from './names.ts'
 import { sweepIds } from './namespaces/id-claims.ts'
@@ -13,9 +12,6 @@ import { CLAIM, RECORD, type ContainerPlaces } from './places.ts'
 import { finishRemoval, withdraw } from './remove.ts'
 import { loadRecord, type ContainerRecord } from './record.ts'
 import { isActive } from './state.ts'
-
-/** A container that is being made has said by whom after this time, or never will. */
-const CLAIM_MS = 60_000
 
 /**
  * Repairs the containers of a root. Those of living engines are left alone.
@@ -33,9 +29,10 @@ export async function repairContainers(context: ContainersContext): Promise<stri
   const entries = await converting('read', places.records, () => readdir(places.records))
   const wanted = await Promise.all(
     entries.map(async (entry) => {
-      const [, id = '', phase = ''] = ENTRY.exec(entry) ?? []
+      const [, engine = '', id = '', phase = ''] = ENTRY.exec(entry) ?? []
       try {
-        if (phase === 'creating') await undoCreation(context, engines, id)
+        if (phase === 'making') await undoMaking(context, engines, { engine, id })
+        else if (phase === 'creating') await undoCreation(context, engines, id)
         else if (phase === 'removing') await resumeRemoval(context, id)
         else if (FULL_ID.test(entry)) return await repairOne(context, engines, entry)
       } catch (error) {
@@ -54,7 +51,7 @@ export async function repairContainers(context: ContainersContext): Promise<stri
   return wanted.filter((id) => id !== undefined)
 }
 
-const ENTRY = /^\.([0-9a-f]{64})\.(creating|removing)$/
+const ENTRY = /^\.(?:([0-9a-f]{16})\.)?([0-9a-f]{64})\.(making|creating|removing)$/
 
 async function repairOne(
   context: ContainersContext,
@@ -63,22 +60,27 @@ async function repairOne(
 ): Promise<string | undefined> {
   const { places } = context
   const record = await loadRecord(places.record(id))
-  if (record === undefined) return undefined
+  if (record === undefined) {
+    // Made whole, it would have one: a monitor has removed that, and was killed.
+    await context.removals.remove([places.run(id), places.directory(id)])
+    return undefined
+  }
   if (!record.options.detached) {
     if (await engines.lives(record.owner.directory)) return undefined
-    await removeBound(context, record)
+    await removeAbandoned(context, record)
     return undefined
   }
   const before = await readState(places.state(id))
   // Its directory is on tmpfs: without one, the host was started anew.
   const rebooted = before !== undefined && !(await exists(record.run))
   const wasActive = before !== undefined && isActive(before.status)
-  if (!wasActive && !rebooted) return undefined
-  if (wasActive && (await repairCrash(context, record)) === 'busy') return undefined
-  if (wasActive && record.options.autoRemove) {
-    await removeBound(context, record)
+  if (before !== undefined && record.options.autoRemove) {
+    await removeAbandoned(context, record)
     return undefined
   }
+  const crashed = wasActive || leftSomething(record)
+  if (crashed && (await repairCrash(context, record)) === 'busy') return undefined
+  if (!wasActive && !rebooted) return undefined
   return startsAgain(record, { wasActive, stopped: before.stopped }) ? id : undefined
 }
 
@@ -93,15 +95,12 @@ export function startsAgain(
   return policy === 'on-failure' && last.wasActive && !last.stopped
 }
 
-/** The lifeline has ended its monitor, or is about to: then the monitor removes it itself. */
-async function removeBound(context: ContainersContext, record: ContainerRecord): Promise<void> {
+/** What a monitor removes, unless it was killed. While it lives, it does, or will. */
+async function removeAbandoned(context: ContainersContext, record: ContainerRecord): Promise<void> {
   const lock = await tryMonitorLock(context.run.launcher, record)
   if (lock === 'busy') return
   await using _ = lock
-  const cgroups = await readCgroups(record)
-  const { launcher, networking } = context.run
-  if (cgroups.length > 0) await launcher.request('cgroup.remove', { paths: cgroups })
-  await releaseClaims({ helper: launcher, places: networking.places }, record.id)
+  await takeDown(context, record)
   await withdraw(context, record)
 }
 
@@ -112,9 +111,20 @@ async function undoCreation(
 ): Promise<void> {
   const directory = places.creating(id)
   const claim = decodeClaim(await readFile(join(directory, CLAIM), 'utf8').catch(() => ''))
-  if (claim === undefined ? await isYoung(directory) : await engines.lives(claim.engine)) return
+  // A power cut may have emptied it.
+  if (claim !== undefined && (await engines.lives(claim.engine))) return
   // The name is free with the directory gone; a layer that lasts is an orphan then.
   await removals.remove([places.run(id), directory])
+}
+
+async function undoMaking(
+  { places, run, removals }: ContainersContext,
+  engines: Engines,
+  { engine, id }: { engine: string; id: string },
+): Promise<void> {
+  // All engines of a root have their directories side by side.
+  if (await engines.lives(join(dirname(run.directory), engine))) return
+  await removals.remove([places.making(engine, id)])
 }
 
 async function resumeRemoval(context: ContainersContext, id: string): Promise<void> {
@@ -164,11 +174,6 @@ class Engines {
     await lock?.release()
     return lock === undefined
   }
-}
-
-async function isYoung(path: string): Promise<boolean> {
-  const made = await stat(path).catch(() => undefined)
-  return made !== undefined && Date.now() - made.mtimeMs < CLAIM_MS
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -165,7 +165,12 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     hostname: hostnameOf(id, input.options, hostname()),
     owner: context.directory,
   }
-  const attached = await attachNetworks(context.networking, container, options)
+  const attached = await attachNetworks(context.networking, container, options).catch(
+    async (error: unknown) => {
+      await context.launcher.request('tree.remove', { paths: config.keelson.remove })
+      throw error
+    },
+  )
   if (attached !== undefined) config.keelson.network = attached.plan
   // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
   config.keelson.files = bundleFiles(id, input.options, ownNetwork(attached))
@@ -232,12 +237,14 @@ async function execute(
   context.closing.addEventListener('abort', close, { once: true })
   launcher.ended.catch(forget)
   try {
-    const { pid, warnings } = await launcher
-      .request('run', { container: id, config })
-      .catch((error: unknown) => {
-        forget()
-        throw startError(error, ending, run, config)
-      })
+    const running = launcher.request('run', { container: id, config })
+    // While it was prepared nobody listened.
+    if (options.signal?.aborted) abort()
+    if (context.closing.aborted) close()
+    const { pid, warnings } = await running.catch((error: unknown) => {
+      forget()
+      throw startError(error, ending, run, config)
+    })
     context.emit('container.start', { ...about, pid })
     started.resolve()
     for (const warning of warnings) context.warn(...startWarning(warning))

@@ -6,7 +6,6 @@ import { normalizeContainer } from './normalize.ts'
 import { parseRestart } from './normalize-create.ts'
 import type { ContainerOptions } from './options.ts'
 import { planRestart } from './plan.ts'
-import { saveRecord } from './record.ts'
 import { configOf } from './start.ts'
 import { isActive } from './state.ts'
 
@@ -65,7 +64,7 @@ export async function updateContainer(core: ContainerCore, changes: UpdateOption
           throw startFailure(error, config.process)
         })
     }
-    await saveRecord(core.context.places.record(core.id), core.record)
+    await core.save(core.record)
   } catch (error) {
     core.record = before
     throw error

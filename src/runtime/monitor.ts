@@ -11,7 +11,6 @@ import type {
   MonitorOperations,
   MonitorState,
 } from './monitor-protocol.ts'
-import type { HelperFailure } from './protocol.ts'
 
 /** Room for a path in `struct sockaddr_un`, without its NUL. */
 const MAX_SOCKET_PATH = 107

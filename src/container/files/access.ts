@@ -19,7 +19,7 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
   const { context, record } = core
   const { launcher, snapshotter, user } = context.run
   return {
-    helper: launcher,
+    helper: { request: (...request) => whileThere(core, launcher.request(...request)) },
     devices: user === undefined && record.options.userns === 'host' ? 'create' : 'skip',
     owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
     open: (options) => openRoot(core, options),
@@ -89,6 +89,16 @@ async function openRoot(core: ContainerCore, options: RootOptions): Promise<Open
     return { place, [Symbol.asyncDispose]: () => releaseAll(releases) }
   } catch (error) {
     await releaseAll(releases)
+    throw error
+  }
+}
+
+/** What fails because the container was removed meanwhile says so. */
+async function whileThere<T>(core: ContainerCore, request: Promise<T>): Promise<T> {
+  try {
+    return await request
+  } catch (error) {
+    await mustBeThere(core)
     throw error
   }
 }

@@ -1,7 +1,7 @@
 import { watch, type FSWatcher } from 'node:fs'
 import { dirname } from 'node:path'
 import { abortedError, throwIfAborted } from '../../util/abort.ts'
-import { storageError } from '../../store/errno.ts'
+import { errnoOf, storageError } from '../../store/errno.ts'
 import type { LogEntry } from './entry.ts'
 import { closeFiles, inodeOf, openLogFiles, type LogFile } from './files.ts'
 import { LineJoiner } from './join.ts'
@@ -16,6 +16,8 @@ export interface LogSource {
   path: string
   /** Resolves when nothing more will be written; asked for when following. */
   ended(signal: AbortSignal): Promise<unknown>
+  /** What to say when the log is not there any more. */
+  gone(): Error
 }
 
 const WHAT = 'reading the log'
@@ -151,7 +153,9 @@ class Changes {
     try {
       this.#watcher = watch(directory, () => this.#tell())
     } catch (error) {
-      throw storageError(error, 'watch the log', directory)
+      throw errnoOf(error) === 'ENOENT'
+        ? source.gone()
+        : storageError(error, 'watch the log', directory)
     }
     this.#watcher.on('error', (error) =>
       this.#fail(storageError(error, 'watch the log', directory)),

@@ -24,7 +24,11 @@ export async function testLog() {
   await mkdir(temp.join('log'))
   const ended = deferred<void>()
   return {
-    source: { path, ended: async () => await ended.promise },
+    source: {
+      path,
+      ended: async () => await ended.promise,
+      gone: () => new Error('gone'),
+    },
     path,
     end: () => ended.resolve(),
     async write(...lines: Buffer[]) {
