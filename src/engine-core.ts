@@ -23,6 +23,7 @@ import { Images } from './image/images.ts'
 import { Image } from './image/image.ts'
 import { sweepClaims } from './network/claims.ts'
 import { NetworkPlaces } from './network/places.ts'
+import { sweepNetworks } from './network/sweep.ts'
 import { Networks } from './network/networks.ts'
 import { RegistryClient } from './registry/client.ts'
 import { openCgroupBase } from './runtime/cgroup-base.ts'
@@ -107,7 +108,12 @@ export class EngineCore {
         onLost: (error) => resolved.onWarning({ code: 'events-lost', message: String(error) }),
       })
       const networkPlaces = new NetworkPlaces(root, runRoot)
-      const networks = new Networks({ helper: launcher, places: networkPlaces })
+      const removing = new Set<Promise<void>>()
+      const networks = new Networks({
+        helper: launcher,
+        places: networkPlaces,
+        ending: () => Promise.allSettled(removing),
+      })
       const context: RunContext = {
         launcher,
         snapshotter,
@@ -122,7 +128,7 @@ export class EngineCore {
         warn: (code, message) => resolved.onWarning({ code, message }),
         closing: close.signal,
         emit: (type, event) => events.emit(type, event),
-        removing: new Set(),
+        removing,
         running: new Map(),
         networking: { networks, places: networkPlaces },
       }
@@ -148,6 +154,7 @@ export class EngineCore {
       }
       const containers = new Containers(containersContext)
       await sweepClaims({ helper: launcher, places: networkPlaces })
+      await sweepNetworks({ helper: launcher, places: networkPlaces })
       await containers.startAgain(await repairContainers(containersContext))
       return new EngineCore({
         images,

@@ -96,7 +96,8 @@ export async function attachContainer(
         firewall,
         ports: reserve,
         names: service,
-        remove,
+        // Addresses last: as long as it has one, it is known that there is something to give back.
+        remove: remove.toReversed(),
       },
       endpoints: joined.map(({ endpoint }) => endpoint),
       ports,
@@ -119,15 +120,20 @@ async function joinNetwork(
   const { network, aliases } = attachment
   await network.ready()
   const addresses: Address[] = []
-  for (const subnet of network.record.subnets) {
-    const wanted = wantedAddress(attachment, subnet.prefix.family)
-    const directory = places.addresses(network.id)
-    const { address, file } = await claimAddress(directory, subnet, container, wanted)
-    remove.push(file)
-    addresses.push(address)
+  try {
+    for (const subnet of network.record.subnets) {
+      const wanted = wantedAddress(attachment, subnet.prefix.family)
+      const directory = places.addresses(network.id)
+      const { address, file } = await claimAddress(directory, subnet, container, wanted)
+      remove.push(file)
+      addresses.push(address)
+    }
+    remove.push(...claimNames(places, network.id, container.id, [...names, ...aliases], addresses))
+  } finally {
+    // With an address it is not removed any more; it may have been before.
+    await network.ready()
   }
   const texts = addresses.map(formatAddress)
-  remove.push(...claimNames(places, network.id, container.id, [...names, ...aliases], addresses))
   const mac = attachment.mac ?? macOf(addresses[0] ?? { family: 4, value: 0n })
   const links = planEndpoint({
     network: network.record,

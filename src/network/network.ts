@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
@@ -5,15 +6,17 @@ import { acquireLock } from '../store/lock.ts'
 import { formatAddress, formatPrefix } from './address.ts'
 import { planBridge, planBridgeRules } from './bridge.ts'
 import { baseTable } from './firewall.ts'
-import { claimedAddresses } from './ipam.ts'
+import { claimedAddresses, type AddressClaim } from './ipam.ts'
 import { nameHost } from './name-files.ts'
 import type { NetworkPlaces } from './places.ts'
-import { bridgeName, type NetworkRecord } from './record.ts'
+import { bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
 /** What networks need of their engine. */
 export interface NetworkContext {
   helper: Helper
   places: NetworkPlaces
+  /** Resolves when the containers of this engine that have ended have given back what they had. */
+  ending: () => Promise<unknown>
 }
 
 /** What {@link Network.inspect} tells. */
@@ -112,8 +115,12 @@ export class Network {
     const { helper, places } = this.#context
     const { id, name } = this.record
     await using _ = await this.#lock()
-    const claims = await claimedAddresses(places.addresses(id))
+    // First: whoever claims an address now sees that it is not ready any more, and comes after this.
+    const wasReady = existsSync(places.ready(id))
+    await rm(places.ready(id), { force: true })
+    const claims = await this.#claims()
     if (claims.length > 0) {
+      if (wasReady) await writeFile(places.ready(id), '')
       const containers = [...new Set(claims.map(({ container }) => container))]
       throw keelsonError('KEELSON_NETWORK_IN_USE', `The network ${name} has containers on it.`, {
         network: name,
@@ -129,31 +136,45 @@ export class Network {
     }
     await rm(places.record(name), { force: true })
     await rm(places.run(id), { recursive: true, force: true })
+    await rm(places.bridgeLock(id), { force: true })
   }
 
-  /** Makes the bridge where this boot has not got it yet. @internal */
+  /**
+   * Makes the bridge where this boot has not got it yet. It stays as long as somebody has an address, if it is there after that was claimed.
+   *
+   * @internal
+   */
   async ready(): Promise<void> {
     const { helper, places } = this.#context
-    const { id } = this.record
+    const { id, name } = this.record
+    if (existsSync(places.ready(id))) return
     await using _ = await this.#lock()
+    if (existsSync(places.ready(id))) return
+    if ((await loadNetwork(places, name))?.id !== id) {
+      await rm(places.bridgeLock(id), { force: true })
+      throw keelsonError('KEELSON_NETWORK_NOT_FOUND', `The network ${name} was removed.`, {
+        network: name,
+        hint: 'engine.networks.create() makes another.',
+      })
+    }
     await mkdir(places.addresses(id), { recursive: true, mode: 0o700 })
-    try {
-      await writeFile(places.ready(id), '', { flag: 'wx' })
-    } catch (error) {
-      if ((error as { code?: string }).code === 'EEXIST') return
-      throw error
+    if (this.record.driver === 'bridge') {
+      await ensureTable(helper)
+      // What a crash has left of it already is as it would be made.
+      const firewall = planBridgeRules(this.record, 'add')
+      await helper.request('network.apply', { links: planBridge(this.record), firewall })
+      nameHost(places, id, this.gateways)
     }
-    try {
-      if (this.record.driver === 'bridge') {
-        await ensureTable(helper)
-        const firewall = planBridgeRules(this.record, 'add')
-        await helper.request('network.apply', { links: planBridge(this.record), firewall })
-        nameHost(places, id, this.gateways)
-      }
-    } catch (error) {
-      await rm(places.ready(id), { force: true })
-      throw error
-    }
+    await writeFile(places.ready(id), '')
+  }
+
+  /** Those of containers that are ending are gone soon. */
+  async #claims(): Promise<AddressClaim[]> {
+    const { places, ending } = this.#context
+    const claims = await claimedAddresses(places.addresses(this.id))
+    if (claims.length === 0) return []
+    await ending()
+    return await claimedAddresses(places.addresses(this.id))
   }
 
   async #lock() {
