@@ -1,7 +1,8 @@
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
-/** @typedef {{ processes: Map<number, string>, mounts: Set<string>, cgroups: Set<string>, links: Set<string>, locks: Set<string> }} Host */
+/** @typedef {{ processes: Map<number, string>, mounts: Set<string>, cgroups: Set<string>, links: Set<string>, rules: Set<string>, locks: Set<string> }} Host */
 
 /**
  * What there is of all that an engine makes on a host. Meant for a process that has a pid namespace, a mount namespace and a network
@@ -14,7 +15,11 @@ export function look() {
     processes: new Map(readdirSync('/proc').filter(isNumber).flatMap(describe)),
     mounts: new Set(lines('/proc/self/mountinfo').map((line) => line.split(' ')[4])),
     cgroups: new Set(cgroupRoots().flatMap((root) => below(join(root, 'keelson')))),
-    links: new Set(readdirSync('/sys/class/net')),
+    // As this process has them; /sys/class/net is whose it was that mounted it.
+    links: new Set(
+      lines('/proc/self/net/dev').flatMap((line) => /^ *([^ :]+):/.exec(line)?.[1] ?? []),
+    ),
+    rules: elements(),
     locks: new Set(lines('/proc/locks').filter((line) => ownedHere(line))),
   }
 }
@@ -24,18 +29,32 @@ export function look() {
  *
  * @param {Host} before
  * @param {Host} after
+ * @param {(container: string) => boolean} isOurs cgroups have no namespace here, and other engines of this host have theirs beside them
  */
-export function remains(before, after) {
+export function remains(before, after, isOurs) {
   const left = []
   for (const [pid, command] of after.processes) {
     if (!before.processes.has(pid)) left.push(`process ${pid} (${command})`)
   }
-  for (const kind of ['mounts', 'cgroups', 'links', 'locks']) {
+  for (const kind of ['mounts', 'cgroups', 'links', 'rules', 'locks']) {
     for (const each of after[kind]) {
+      if (kind === 'cgroups' && !isOurs(basename(each))) continue
       if (!before[kind].has(each)) left.push(`${kind.slice(0, -1)} ${each}`)
     }
   }
   return left
+}
+
+/** What is in the sets and maps of the firewall's table. The table and its rules stay, and are the same for all. */
+function elements() {
+  const { stdout } = spawnSync('nft', ['--json', 'list', 'ruleset'], { encoding: 'utf8' })
+  const { nftables } = JSON.parse(stdout)
+  return new Set(
+    nftables.flatMap((each) => {
+      const set = each.set ?? each.map
+      return (set?.elem ?? []).map((element) => `${set.name} ${JSON.stringify(element)}`)
+    }),
+  )
 }
 
 /** Kernel threads and zombies have no command line. */
@@ -65,19 +84,6 @@ function below(directory) {
     return readdirSync(directory, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name))
       .map((entry) => join(directory, entry.name))
-  } catch {
-    return []
-  }
-}
-
-/** @param {number} pid @returns {number[]} its descendants, as far as they can still be found by their parents */
-export function descendants(pid) {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    return children
-      .split(' ')
-      .filter(isNumber)
-      .flatMap((child) => [Number(child), ...descendants(Number(child))])
   } catch {
     return []
   }

@@ -1,6 +1,6 @@
 /**
- * `npm run torture [-- --rounds N --seed N]`: programs that use engines on one root are killed at random moments, they or their helpers,
- * and after every round the next `Engine.open()` must leave nothing of them, and find everything else whole.
+ * `npm run torture [-- --rounds N --seed N]`: programs that use engines on one root are killed at random moments, they, their
+ * helpers, monitors and containers, and after every round the next `Engine.open()` must leave nothing of them, and find everything else whole.
  *
  * It runs in namespaces of its own, so that whatever is found there was left behind. The last line says how it went; the exit code too.
  */
@@ -14,15 +14,22 @@ import { parseArgs } from 'node:util'
 import { Owned } from '../scripts/owned.mjs'
 import { Engine } from '../dist/index.js'
 import { Registry } from '../dist/registry-server/index.js'
-import { alive, descendants, look, remains } from './host.mjs'
+import { alive, look, remains } from './host.mjs'
+import { ContainerIds } from './ids.mjs'
 import { random } from './random.mjs'
 import { wrong } from './root.mjs'
+import { checkSurvivors } from './survivors.mjs'
+import { outlives, targets } from './targets.mjs'
 
 const OWN = 'KEELSON_TORTURE'
 const VICTIM = fileURLToPath(new URL('victim.mjs', import.meta.url))
 const PROGRAMS = 3
-/** Longest time from the opening of an engine to the kill: several runs and pulls. */
-const LONGEST_MS = 250
+/** Longest time from the opening of an engine to the end of its program: some dozens of operations. */
+const LONGEST_MS = 500
+/** Most that are killed of a program's before it is. */
+const SMALL_KILLS = 3
+/** What may be done with what a round has left. */
+const PATIENCE_MS = 60_000
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '100' }, seed: { type: 'string' } },
@@ -43,11 +50,14 @@ if (process.env[OWN] === undefined) {
 }
 
 spawnSync('ip', ['link', 'set', 'lo', 'up'])
+const kills = {}
+const survived = {}
 const owned = new Owned()
 const directory = mkdtempSync('/var/tmp/keelson-torture-')
 const runDirectory = mkdtempSync('/run/keelson-torture-')
 try {
   const place = { root: join(directory, 'root'), runRoot: join(runDirectory, 'run') }
+  const ids = owned.own(new ContainerIds(place))
   const reference = await serve()
   await untouched(place, reference)
   const before = look()
@@ -56,12 +66,13 @@ try {
   for (let round = 0; round < rounds; round++) {
     const problems = [
       ...(await torment(place, reference, seed + round)),
-      ...(await afterwards(place, reference, before)),
+      ...(await inTime(afterwards(place, reference, before, ids))),
     ]
     for (const problem of problems)
       console.log(`round ${round} (--seed ${seed + round}): ${problem}`)
     if (problems.length > 0) failed++
   }
+  console.log(`killed: ${figures(kills)}; found afterwards: ${figures(survived)}`)
   console.log(`${rounds - failed} of ${rounds} rounds left nothing behind`)
   process.exitCode = failed === 0 ? 0 : 1
 } finally {
@@ -115,49 +126,83 @@ async function torment(place, reference, own) {
   await Promise.all(
     programs.map(async (program, n) => {
       await Promise.race([once(program.stdout, 'data'), ended[n]])
-      await pause(below(LONGEST_MS))
-      const below1 = descendants(program.pid)
-      const target = pick([program.pid, program.pid, ...below1.slice(0, 1), ...below1])
-      kill(target)
-      // Half of them see their helper die before they do.
-      if (target !== program.pid) await pause(below(20))
-      kill(program.pid)
+      const small = below(SMALL_KILLS + 1)
+      for (let left = small; left > 0; left--) {
+        await pause(below(LONGEST_MS / (small + 1)))
+        const kind = pick(['monitor', 'monitor', 'init', 'process', 'worker'])
+        strike(kind, targets(program.pid)[kind], pick)
+      }
+      await pause(below(LONGEST_MS / (small + 1)))
+      // Some of them see their launcher die before they do.
+      if (below(3) === 0) {
+        strike('launcher', targets(program.pid).launcher, pick)
+        await pause(below(20))
+      }
+      strike('node', [program.pid], pick)
     }),
   )
   await Promise.all(ended)
   return complaints
 }
 
-function kill(pid) {
+function strike(kind, pids, pick) {
+  if (pids.length === 0) return
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pick(pids), 'SIGKILL')
+    kills[kind] = (kills[kind] ?? 0) + 1
   } catch (error) {
     if (error.code !== 'ESRCH') throw error
   }
 }
 
 /** Opens an engine, uses it, closes it. @returns what is left or wrong then */
-async function afterwards(place, reference, before) {
+async function afterwards(place, reference, before, ids) {
+  const problems = []
   await quiet(before)
+  ids.look()
   try {
     const engine = await Engine.open(place)
     try {
       await engine.run(reference, ['/bin/busybox', 'true'])
+      const { problems: found, survivors } = await checkSurvivors(engine, reference)
+      problems.push(...found)
+      for (const [state, n] of Object.entries(survivors))
+        survived[state] = (survived[state] ?? 0) + n
     } finally {
       await engine.close()
     }
   } catch (error) {
-    return [`the next engine failed: ${error.stack}`]
+    return [...problems, `the next engine failed: ${error.stack}`]
   }
-  return [...(await lasting(before)), ...(await wrong(place.root, place.runRoot))]
+  problems.push(...(await lasting(before, ids)))
+  return [...problems, ...(await wrong(place.root, place.runRoot))]
 }
 
-/** Cgroups have no namespace here: those of other engines on this host come and go, and are not what was left. */
-async function lasting(before) {
-  let left = remains(before, look())
+async function inTime(work) {
+  const timer = new AbortController()
+  const late = pause(PATIENCE_MS, undefined, { signal: timer.signal }).then(
+    () => ['what was left cannot be dealt with: it hangs'],
+    () => [],
+  )
+  const problems = await Promise.race([work, late])
+  timer.abort()
+  return problems
+}
+
+function figures(counts) {
+  return Object.entries(counts)
+    .map(([name, n]) => `${n} ${name}`)
+    .join(', ')
+}
+
+/** What a network namespace or a cgroup leaves to the kernel takes a moment. */
+async function lasting(before, ids) {
+  ids.look()
+  const isOurs = (id) => ids.has(id)
+  let left = remains(before, look(), isOurs)
   for (let tries = 0; tries < 100 && left.length > 0; tries++) {
     await pause(30)
-    const now = new Set(remains(before, look()))
+    const now = new Set(remains(before, look(), isOurs))
     left = left.filter((each) => now.has(each))
   }
   return left
@@ -166,7 +211,9 @@ async function lasting(before) {
 /** Helpers that have lost their program clean up by themselves; what they do not end, the next engine would wait for. */
 async function quiet(before) {
   for (let tries = 0; tries < 500; tries++) {
-    const left = [...look().processes.keys()].filter((pid) => !before.processes.has(pid))
+    const left = [...look().processes.keys()].filter(
+      (pid) => !before.processes.has(pid) && !outlives(pid),
+    )
     if (!left.some((pid) => alive(pid))) return
     await pause(10)
   }

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 
 /**
  * What is wrong below an engine's two directories while no engine is open there, one sentence each: blobs that are not what their names
- * say, names without content, directories of containers that are no more.
+ * say, names without content, directories of containers and networks that are no more, torn lines of the journal.
  *
  * @param {string} root
  * @param {string} runRoot
@@ -14,7 +14,12 @@ export async function wrong(root, runRoot) {
   return [
     ...(await blobs(join(root, 'content'))),
     ...names(join(root, 'content')),
-    ...leftBehind(runRoot),
+    ...remaining('directory of an engine', join(runRoot, 'engines')),
+    ...remaining('container', join(root, 'containers'), ['names', 'names.lock']),
+    ...remaining('run of a container', join(runRoot, 'containers')),
+    ...remaining('network', join(root, 'networks')),
+    ...remaining('run of a network', join(runRoot, 'networks')),
+    ...journal(join(runRoot, 'events')),
     ...writableLayers(join(root, 'snapshots')),
   ]
 }
@@ -44,8 +49,28 @@ function names(content) {
   })
 }
 
-function leftBehind(runRoot) {
-  return list(join(runRoot, 'engines')).map((name) => `directory of engine ${name}`)
+function remaining(what, directory, expected = []) {
+  return list(directory)
+    .filter((name) => !expected.includes(name))
+    .map((name) => `${what}: ${name}`)
+}
+
+function journal(directory) {
+  return list(directory).flatMap((segment) => {
+    const lines = readFileSync(join(directory, segment), 'utf8').split('\n')
+    const torn = lines.filter(
+      (line, n) => !isJson(line) && !(line === '' && n === lines.length - 1),
+    )
+    return torn.map((line) => `the journal has a torn line: ${line}`)
+  })
+}
+
+function isJson(text) {
+  try {
+    return typeof JSON.parse(text) === 'object'
+  } catch {
+    return false
+  }
 }
 
 function writableLayers(snapshots) {

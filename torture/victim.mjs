@@ -1,51 +1,63 @@
 // A program that uses an engine as hard as it can until it is killed: node torture/victim.mjs ROOT RUNROOT REFERENCE SEED
 import { random } from './random.mjs'
+import { containerWork } from './work/containers.mjs'
+import { imageWork } from './work/images.mjs'
+import { networkWork } from './work/networks.mjs'
 import { Engine } from '../dist/index.js'
 
 const [root, runRoot, reference, seed] = process.argv.slice(2)
 const { below, pick } = random(Number(seed))
 
-/** Each may find that another program has just removed what it needs: that is no failure of the engine. */
-const EXPECTED = new Set(['KEELSON_IMAGE_NOT_FOUND', 'KEELSON_IMAGE_IN_USE', 'KEELSON_TIMEOUT'])
-
-/** What it finds when its helper, a worker of that, or a container was killed: then it is over. */
-const KILLED = new Set([
-  'KEELSON_HELPER_FAILED',
-  'KEELSON_KILLED',
+/** Other programs remove, rename and start what this one has just found, and want the same names and ports: that is no failure. */
+const EXPECTED = new Set([
   'KEELSON_ABORTED',
-  'KEELSON_START_FAILED',
+  'KEELSON_CONTAINER_NOT_FOUND',
+  'KEELSON_CONTAINER_STATE',
+  'KEELSON_EXIT_CODE',
+  'KEELSON_IMAGE_IN_USE',
+  'KEELSON_IMAGE_NOT_FOUND',
+  'KEELSON_NAME_IN_USE',
+  'KEELSON_NETWORK_IN_USE',
+  'KEELSON_NETWORK_NOT_FOUND',
+  'KEELSON_PORT_IN_USE',
+  'KEELSON_TIMEOUT',
 ])
 
-const WORK = {
-  run: (engine) => engine.run(reference, ['/bin/busybox', 'true']),
-  output: (engine) => engine.run(reference, ['/bin/busybox', 'seq', '5000']),
-  timeout: (engine) =>
-    engine.run(reference, ['/bin/busybox', 'sleep', '60'], { timeout: 1 + below(40) }),
-  tree: (engine) =>
-    engine.run(reference, ['/bin/busybox', 'sh', '-c', 'sleep 60 & sleep 60 & sleep 0.02'], {
-      memory: '64m',
-    }),
-  pull: (engine) => engine.images.pull(reference, { policy: 'always' }),
-  remove: async (engine) => (await engine.images.get(reference)).remove(),
-  prune: (engine) => engine.images.prune(),
-  make: (engine) => engine.images.from({ '/file': Buffer.from(String(below(1000))) }),
-}
+/** What it finds when a monitor, a worker, or a container's process was killed. */
+const KILLED = new Set(['KEELSON_HELPER_FAILED', 'KEELSON_KILLED', 'KEELSON_START_FAILED'])
+
+/** So many in a row: its launcher is gone, and it is over. */
+const HOPELESS = 20
 
 const engine = await Engine.open({ root, runRoot, onWarning: () => {} })
-process.stdout.write('open\n')
-await Promise.all(Array.from({ length: 3 }, work))
+const context = { engine, reference, below, pick }
+const { network, work: networks } = networkWork(context)
+const KINDS = [imageWork(context), containerWork({ ...context, network }), networks]
+let inVain = 0
 
-async function work() {
+process.stdout.write('open\n')
+await Promise.all(Array.from({ length: 4 }, toil))
+
+async function toil() {
   for (;;) {
-    const name = pick(Object.keys(WORK))
+    const kind = pick([KINDS[0], KINDS[1], KINDS[1], KINDS[1], KINDS[2]])
+    // Containers first: most of what is done is done with them.
+    const name = kind === KINDS[1] && below(4) === 0 ? 'containerRun' : pick(Object.keys(kind))
     try {
-      await WORK[name](engine)
+      await kind[name]()
+      inVain = 0
     } catch (error) {
       if (EXPECTED.has(error.code)) continue
       if (!KILLED.has(error.code)) {
-        process.stderr.write(`unexpected in ${name}: ${error.stack}\n`)
+        process.stderr.write(`unexpected in ${name}: ${describe(error)}\n`)
+        process.exit(1)
       }
-      process.exit(1)
+      if (++inVain > HOPELESS) process.exit(1)
     }
   }
+}
+
+function describe(error) {
+  const causes = [error.cause, ...(error.errors ?? [])].filter(Boolean).map(describe)
+  return [`${error.code ?? ''} ${error.stack ?? error}`, ...causes].join('\n  because of ')
 }

@@ -1,0 +1,24 @@
+const NAMES = ['red', 'green', 'default']
+/** Some of them are wanted twice. */
+const PORTS = ['8080:80', '8080:80/udp', '127.0.0.1:8081:80', '80']
+
+/** Networks, and containers on them with published ports. */
+export function networkWork({ engine, reference, below, pick }) {
+  const network = () => ({ networks: pick(NAMES), ports: below(2) ? [pick(PORTS)] : [] })
+  const named = () => engine.networks.get(pick(NAMES))
+  return {
+    network,
+    work: {
+      createNetwork: () =>
+        engine.networks.create({
+          name: pick(NAMES),
+          internal: below(3) === 0,
+          ipv6: below(3) === 0,
+        }),
+      inspectNetwork: async () => (await named()).inspect(),
+      removeNetwork: async () => (await named()).remove(),
+      pruneNetworks: () => engine.networks.prune(),
+      runOnNetwork: () => engine.run(reference, ['/bin/busybox', 'true'], network()),
+    },
+  }
+}
