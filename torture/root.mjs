@@ -15,7 +15,7 @@ export async function wrong(root, runRoot) {
     ...(await blobs(join(root, 'content'))),
     ...names(join(root, 'content')),
     ...remaining('directory of an engine', join(runRoot, 'engines')),
-    ...remaining('container', join(root, 'containers'), ['names', 'names.lock']),
+    ...remaining('container', join(root, 'containers'), ['names', 'names.lock', 'ids']),
     ...remaining('run of a container', join(runRoot, 'containers')),
     ...remaining('network', join(root, 'networks')),
     ...remaining('run of a network', join(runRoot, 'networks')),

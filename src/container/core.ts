@@ -82,7 +82,8 @@ export class ContainerCore {
     try {
       await saveRecord(this.context.places.record(this.id), record)
     } catch (error) {
-      throw errnoOf(error) === 'ENOENT' ? this.gone() : error
+      const there = await loadRecord(this.context.places.record(this.id))
+      throw there === undefined ? this.gone() : error
     }
     this.#record = record
   }
