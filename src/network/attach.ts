@@ -61,12 +61,14 @@ export async function attachContainer(
   published: readonly PublishedPort[],
   resolvers: readonly string[],
 ): Promise<Attached> {
-  const remove: string[] = []
+  // Addresses last: as long as it has one, it is known that there is something to give back.
+  const claims: Claims = { addresses: [], others: [] }
+  const remove = () => [...claims.others, ...claims.addresses]
   try {
     const ordered = attachments.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0))
     const joined = []
     for (const [index, attachment] of ordered.entries()) {
-      joined.push(await joinNetwork(places, container, names, attachment, index, remove))
+      joined.push(await joinNetwork(places, container, names, attachment, index, claims))
     }
     const ports = published.map((port) => (port.host === 0 ? { ...port, host: freePort() } : port))
     // Forwarded to where it is reached by default.
@@ -86,7 +88,7 @@ export async function attachContainer(
       const directory = places.undo(first.id)
       await mkdir(directory, { recursive: true, mode: 0o700 })
       const file = join(directory, container.id)
-      remove.push(file)
+      claims.others.push(file)
       await writeFile(file, JSON.stringify(firewall.end), { mode: 0o600 })
     }
     return {
@@ -96,17 +98,22 @@ export async function attachContainer(
         firewall,
         ports: reserve,
         names: service,
-        // Addresses last: as long as it has one, it is known that there is something to give back.
-        remove: remove.toReversed(),
+        remove: remove(),
       },
       endpoints: joined.map(({ endpoint }) => endpoint),
       ports,
       gateways: ordered.find(({ network }) => network.gateways.length > 0)?.network.gateways ?? [],
     }
   } catch (error) {
-    await giveBack(remove)
+    await giveBack(remove())
     throw error
   }
+}
+
+/** Files that are a container's. */
+interface Claims {
+  addresses: string[]
+  others: string[]
 }
 
 async function joinNetwork(
@@ -115,7 +122,7 @@ async function joinNetwork(
   names: readonly string[],
   attachment: Attachment,
   index: number,
-  remove: string[],
+  claims: Claims,
 ) {
   const { network, aliases } = attachment
   await network.ready()
@@ -125,10 +132,11 @@ async function joinNetwork(
       const wanted = wantedAddress(attachment, subnet.prefix.family)
       const directory = places.addresses(network.id)
       const { address, file } = await claimAddress(directory, subnet, container, wanted)
-      remove.push(file)
+      claims.addresses.push(file)
       addresses.push(address)
     }
-    remove.push(...claimNames(places, network.id, container.id, [...names, ...aliases], addresses))
+    const own = claimNames(places, network.id, container.id, [...names, ...aliases], addresses)
+    claims.others.push(...own)
   } finally {
     // With an address it is not removed any more; it may have been before.
     await network.ready()

@@ -96,7 +96,7 @@ impl Monitor<'_> {
     pub fn kill(&mut self, request: Request, stop: bool) -> Result<()> {
         if self.plan.is_none() && stop {
             self.answer(request, Ok(raw(&self.state)));
-            self.finish();
+            self.end();
             return Ok(());
         }
         if self.ask_for_end(request, stop)? {
