@@ -4,7 +4,7 @@ import { root } from '../lib/process.mjs'
 import { PAYLOAD, USER } from './recipe.mjs'
 
 /** Tests of the checkout and of its compilers: they need both, and would say the same in the guest. */
-const NOT_IN_GUEST = ['package', 'arm64', 'examples']
+const NOT_IN_GUEST = ['debian', 'package', 'arm64', 'examples']
 
 /** What does not depend on the kind of machine, and is slow on an emulated processor: only with `all`. */
 const NOT_IN_CORE = [

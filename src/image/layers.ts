@@ -140,7 +140,7 @@ export class LayerFetcher {
   ): Promise<void> {
     const work = async (flight: AbortSignal, emit: (event: UnpackEvent) => void) => {
       if (await this.#snapshotter.has(task.chainId)) return
-      const { partial, whole } = await this.#readable(task.descriptor, origin, flight)
+      const { partial, whole, ended } = await this.#readable(task.descriptor, origin, flight)
       const { descriptor, ...layer } = task
       const blob = this.#store.path(descriptor.digest)
       const unpack = async (own: AbortSignal) => {
@@ -155,18 +155,19 @@ export class LayerFetcher {
           throw error
         }
       }
-      // A download that fails ends the unpacking that waits for its bytes.
-      await together(flight, [() => whole, unpack])
+      // A download that fails ends the unpacking that waits for its bytes. It is over when what it got is off the disk: who tried
+      // again before would join it, and fail with it.
+      await together(flight, [() => whole.finally(() => ended), unpack])
     }
     return this.#unpacks.join(task.chainId, work, { signal, onEvent })
   }
 
-  /** Resolves as soon as the blob, or a growing part of it, can be read. `whole` settles when all of it is here. */
+  /** Resolves as soon as the blob, or a growing part of it, can be read. `whole` settles when all of it is here, `ended` when the download has. */
   async #readable(
     descriptor: Descriptor,
     origin: BlobOrigin & { mirrors: boolean },
     signal: AbortSignal,
-  ): Promise<{ partial: string | undefined; whole: Promise<void> }> {
+  ): Promise<{ partial: string | undefined; whole: Promise<void>; ended: Promise<unknown> }> {
     const growing = deferred<string>()
     // Heard before the reader sees its file vanish, which it would take for a broken archive.
     const discarded = deferred<never>()
@@ -175,8 +176,14 @@ export class LayerFetcher {
       if (event.kind === 'discard') discarded.reject(event.reason)
     })
     const whole = Promise.race([download, discarded.promise])
-    const partial = await Promise.race([growing.promise, whole.then(() => undefined)])
-    return { partial, whole }
+    const ended = download.catch(() => undefined)
+    try {
+      const partial = await Promise.race([growing.promise, whole.then(() => undefined)])
+      return { partial, whole, ended }
+    } catch (error) {
+      await ended
+      throw error
+    }
   }
 
   /**
