@@ -9,7 +9,7 @@ import type { RunContext, RunnableImage } from './context.ts'
 import type { NormalizedContainer } from './normalize.ts'
 import type { UserMappings } from './namespaces/options.ts'
 import { findPeers } from './namespaces/peers.ts'
-import { mustBeMapped, usernsOf } from './namespaces/userns.ts'
+import { userIn, usernsOf } from './namespaces/userns.ts'
 import { findUser, isMapped, mapUser } from './user.ts'
 
 /** A container that is to be configured. */
@@ -46,7 +46,6 @@ export async function prepareConfig(
     findBlockIo(options.blkio),
   ])
   const found = findUser(options.user ?? parameters.User ?? '', database)
-  if (userns !== undefined) mustBeMapped(found, userns)
   return {
     id,
     options,
@@ -54,7 +53,7 @@ export async function prepareConfig(
     peers,
     etc,
     image: { digest: image.digest, parameters },
-    user: mapUser(found, context.user),
+    user: userIn(mapUser(found, context.user), userns ?? {}),
     rootfs: { rootfs: [], remove: [], locks: [] },
     bundle,
     stdin,

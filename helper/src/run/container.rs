@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Host;
 use super::bundle;
+use super::by_another::clone_by_another;
 use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_kills, remove_all};
 use super::child;
 use super::config::IdMapping;
@@ -344,6 +346,9 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
         map(&plan.linux.gid_mappings, user.gid),
     )?;
     let peers = Peers::open(&plan.extension.peers)?;
+    if plan.namespaces.user {
+        write_files(plan)?;
+    }
     let mut outside = Outside::make(plan, &peers)?.unwrap_or_default();
     outside.use_spare(plan, spare);
     let cgroup = plan.cgroups.open_v2()?;
@@ -354,13 +359,22 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
         None,
     )
     .step("make a socket pair")?;
-    let child = plan.namespaces.around_clone(&host.procfs, &peers, || {
-        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
-        sys::process::clone(plan.namespaces.at_clone, cgroup, || {
-            child::run(plan, outside, &peers, &streams, &theirs, host)
-        })
-        .step("clone the container")
-    })?;
+    let namespaces = &plan.namespaces;
+    let nested = cgroup.as_ref().map(AsFd::as_fd);
+    let child = || child::run(plan, outside, &peers, &streams, &theirs, host);
+    let child = if host.rootless && namespaces.joins_pid() {
+        let enter = || {
+            let entered = namespaces.enter_before(&host.procfs, &peers);
+            entered
+                .map_err(|failure| Errno::from_raw_os_error(failure.errno.unwrap_or(libc::EPERM)))
+        };
+        let fail = |errno| Failure::new("join a namespace").errno(errno);
+        clone_by_another(namespaces.at_clone, nested, enter, child, fail)?
+    } else {
+        namespaces.around_clone(&host.procfs, &peers, || {
+            sys::process::clone(namespaces.at_clone, nested, child).step("clone the container")
+        })?
+    };
     drop(theirs);
     let mut program = Program::new(child, ours, streams);
     let admitted = admit(
@@ -377,6 +391,12 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
         return Err(failure);
     }
     Ok(program)
+}
+
+/// Before they are mounted: from outside at once, by the child later, when it has been given the word.
+fn write_files(plan: &Plan) -> Result<()> {
+    let owner = root_of(&plan.linux.uid_mappings, &plan.linux.gid_mappings);
+    bundle::write(&plan.extension.bundle, &plan.extension.files, owner)
 }
 
 /// The launcher's part while the child makes its namespaces and mounts its root.
@@ -399,8 +419,9 @@ fn admit(
         )?;
         set_oom_score(&plan.process, &pid.to_string(), host)?;
     }
-    let owner = root_of(&plan.linux.uid_mappings, &plan.linux.gid_mappings);
-    bundle::write(&plan.extension.bundle, &plan.extension.files, owner)?;
+    if !plan.namespaces.user {
+        write_files(plan)?;
+    }
     plan.cgroups.limit(cgroup)?;
     let child = pid.as_raw_nonzero().get() as u32;
     plan.extension

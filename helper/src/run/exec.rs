@@ -5,18 +5,16 @@
 //! the container's processes can see it, so it cannot be looked into until it has executed; the file behind it is a
 //! sealed copy (CVE-2019-5736), and no descriptor of the host is open when it enters (CVE-2024-21626).
 
-use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::pipe::PipeFlags;
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::by_another::clone_by_another;
 use super::cgroup::{CgroupPlan, NestedCgroup, oom_kills};
 use super::config::{self, IdMapping, Stdio};
 use super::container::{Container, map};
@@ -27,7 +25,7 @@ use super::execute::{
 use super::namespaces::{JoinPlan, not_running};
 use super::plan::Plan;
 use super::process::PlannedProcess;
-use super::program::{End, Program, Started, wait};
+use super::program::{End, Program, Started};
 use super::scheduling::PlannedPersona;
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
@@ -264,7 +262,10 @@ fn begin(
     let child = || run(process, container, cgroup, &streams, &theirs, host);
     let child = process.scheduling.affinity.around_clone(|| {
         if host.rootless {
-            clone_by_another(&inside.namespaces, container.pidfd, directory, child)
+            // The child hides itself when it has written to its own /proc, which it could not do hidden. Until then it is
+            // guarded by having capabilities that those who might look have not.
+            let enter = || inside.namespaces.enter_pid(container.pidfd);
+            clone_by_another(0, directory, enter, child, not_running)
         } else {
             inside.namespaces.around_clone(container.pidfd, || {
                 unseen(|| sys::process::clone(0, directory, child).step("clone the program"))
@@ -280,46 +281,6 @@ fn unseen<T>(clone: impl FnOnce() -> Result<T>) -> Result<T> {
     let cloned = clone();
     set_dumpable_behavior(DumpableBehavior::Dumpable).step("show this process")?;
     cloned
-}
-
-/// In a user namespace there is no way back into the pid namespace outside: another process enters the container's,
-/// clones the child as this one's, and ends.
-///
-/// The child hides itself when it has written to its own /proc, which it could not do hidden. Until then it is guarded by
-/// having capabilities that those who might look have not.
-fn clone_by_another(
-    namespaces: &JoinPlan,
-    container: BorrowedFd<'_>,
-    cgroup: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> Infallible,
-) -> Result<(Pid, OwnedFd)> {
-    let (result, said) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make a pipe")?;
-    let (_, other) = sys::process::clone(0, None, || {
-        let cloned = namespaces
-            .enter_pid(container)
-            .and_then(|()| sys::process::clone_sibling(cgroup, child));
-        let number = match cloned {
-            Ok(pid) => pid.as_raw_nonzero().get(),
-            Err(errno) => -errno.raw_os_error(),
-        };
-        let _ = rustix::io::write(&said, &number.to_ne_bytes());
-        sys::process::exit(0)
-    })
-    .step("clone the program")?;
-    drop(said);
-    wait(&other);
-    let mut number = [0; 4];
-    rustix::io::read(&result, &mut number).step("clone the program")?;
-    let number = i32::from_ne_bytes(number);
-    if number < 0 {
-        return Err(not_running(Errno::from_raw_os_error(-number)));
-    }
-    // Nothing was said where the other was killed.
-    let pid = Pid::from_raw(number).ok_or_else(|| Failure::kind("clone the program", "killed"))?;
-    // Its number is nobody else's before this process has reaped it.
-    let pidfd =
-        rustix::process::pidfd_open(pid, PidfdFlags::empty()).step("open the program's process")?;
-    Ok((pid, pidfd))
 }
 
 /// The child. What goes wrong is told over the channel.

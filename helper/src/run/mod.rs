@@ -1,6 +1,7 @@
 //! A container: its configuration carried out, its life watched, its remains removed.
 
 mod bundle;
+mod by_another;
 mod cgroup;
 mod cgroup_mount;
 mod child;

@@ -101,6 +101,20 @@ impl PlannedNamespaces {
         Ok(())
     }
 
+    /// Whether the child goes into an existing pid namespace, see `clone_by_another`.
+    pub fn joins_pid(&self) -> bool {
+        let mut before = self.join_before.iter();
+        before.any(|(kind, _)| *kind == NamespaceType::Pid)
+    }
+
+    /// Sends this process's children into the namespaces of `join_before`.
+    pub fn enter_before(&self, procfs: &Procfs, peers: &Peers) -> Result<()> {
+        self.join_before
+            .iter()
+            .try_for_each(|(kind, path)| enter(*kind, path, peers))?;
+        self.make_time_namespace(procfs)
+    }
+
     /// Runs `clone`, which returns in the launcher only, with the children of this process going into the namespaces of
     /// `join_before`.
     pub fn around_clone<T>(
@@ -114,13 +128,7 @@ impl PlannedNamespaces {
         let back: Vec<_> = left
             .map(|kind| Ok((kind, open(Path::new(own(kind)))?)))
             .collect::<Result<_>>()?;
-        let entered = self
-            .join_before
-            .iter()
-            .try_for_each(|(kind, path)| enter(*kind, path, peers));
-        let cloned = entered
-            .and_then(|()| self.make_time_namespace(procfs))
-            .and_then(|()| clone());
+        let cloned = self.enter_before(procfs, peers).and_then(|()| clone());
         for (kind, fd) in back {
             join(fd, Some(link_type(kind))).step("return to the launcher's namespace")?;
         }

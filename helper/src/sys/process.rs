@@ -47,12 +47,13 @@ pub fn clone(
 
 /// The same for a child of this process's own parent, which gets SIGCHLD at the end as it does for this one.
 pub fn clone_sibling(
+    flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce() -> Infallible,
 ) -> Result<Pid> {
     // SAFETY: every field of clone_args is an integer for which zero means "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PARENT as u64;
+    args.flags = flags | libc::CLONE_PARENT as u64;
     if cgroup.is_some() {
         args.flags |= CLONE_INTO_CGROUP;
     }

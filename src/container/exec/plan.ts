@@ -5,13 +5,16 @@ import type { UserNamespacePlan } from '../../runtime/protocol.ts'
 import { planCapabilities } from '../../security/capabilities.ts'
 import type { OciConfig, OciProcess } from '../oci-runtime.ts'
 import { show } from '../../util/printable.ts'
+import { userIn } from '../namespaces/userns.ts'
 import { findUser, mapUser, type UserDatabase } from '../user.ts'
 import type { ProcessOptions } from './options.ts'
 
 /** What a program in a running container is planned from. */
 export interface ExecInput {
   /** The container's own. */
-  config: Pick<OciConfig, 'process'>
+  config: Pick<OciConfig, 'process'> & {
+    linux: Pick<OciConfig['linux'], 'uidMappings' | 'gidMappings'>
+  }
   command: readonly string[]
   options: ProcessOptions
   tty: false | true | TerminalSize
@@ -41,7 +44,7 @@ export function planExec(input: ExecInput): PlannedExec {
   const user =
     options.user === undefined
       ? undefined
-      : mapUser(findUser(String(options.user), users), input.user)
+      : userIn(mapUser(findUser(String(options.user), users), input.user), config.linux)
   return {
     process: {
       ...own,

@@ -98,7 +98,12 @@ export async function mustHavePeers(options: NormalizedContainer, find: FindPeer
     throw keelsonError(
       'KEELSON_CONTAINER_STATE',
       `Cannot join the ${kind} namespace of the container ${name}: it is ${status}.`,
-      { container: id, name, status, option: kind, hint: `Start ${name} first.` },
+      {
+        container: id,
+        status,
+        option: kind === 'network' ? 'networks' : kind,
+        hint: `Start ${name} first.`,
+      },
     )
   }
 }

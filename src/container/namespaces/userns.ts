@@ -43,9 +43,18 @@ export function usernsOf(
   return userns === 'auto' ? mappingsOf({ uid: 0, gid: 0 }) : userns
 }
 
-/** @throws `KEELSON_INVALID_OPTION` for a user whom the container's user namespace does not have */
-export function mustBeMapped({ uid, gid }: ContainerUser, mappings: UserMappings): void {
-  if (isMapped(mappings.uidMappings, uid) && isMapped(mappings.gidMappings, gid)) return
+/**
+ * The user as the container's own user namespace has it: without groups that are not mapped.
+ *
+ * @param mappings without any, every id is
+ * @throws `KEELSON_INVALID_OPTION` when the user itself is not
+ */
+export function userIn(user: ContainerUser, mappings: Partial<UserMappings>): ContainerUser {
+  const { uidMappings, gidMappings } = mappings
+  const { uid, gid, additionalGids } = user
+  if (isMapped(uidMappings, uid) && isMapped(gidMappings, gid)) {
+    return { ...user, additionalGids: additionalGids.filter((id) => isMapped(gidMappings, id)) }
+  }
   throw keelsonError(
     'KEELSON_INVALID_OPTION',
     `The container's user namespace has no user ${uid}:${gid}.`,

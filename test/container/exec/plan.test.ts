@@ -11,6 +11,7 @@ const CAPABILITIES = {
 function plan(options: ExecInput['options'] = {}, more: Partial<ExecInput> = {}) {
   return planExec({
     config: {
+      linux: {},
       process: {
         terminal: false,
         user: { uid: 0, gid: 0, additionalGids: [0] },
