@@ -420,7 +420,6 @@ describe('users of its own', () => {
       run.catch(() => {})
       run.stdout.once('data', () => say(1))
     `,
-      { env: { KEELSON_HELPER: process.env['KEELSON_HELPER'] ?? '' } },
     )
     expect(await readdir(ids)).toHaveLength(3)
     await killed.kill()
