@@ -85,6 +85,8 @@ function isThere(pid) {
 /** A terminal makes newlines of its own. A line without an end is one that was cut short by the kill. */
 async function checkLogs(container, said) {
   for await (const { text, partial } of container.logs()) {
+    // The shell tells of a process of its own that was killed.
+    if (text.trim() === 'Killed') continue
     if (!partial && !/^line \d+ end\r?$/.test(text)) said(`logged a torn line: ${text}`)
   }
 }

@@ -25,6 +25,10 @@ export async function repairContainers(context: ContainersContext): Promise<stri
   }
   // Before the records: a layer that is there without one after that belongs to nobody.
   const layers = await run.snapshotter.durable()
+  // Made again by a start that lost the race against a removal.
+  const runs = (await converting('read', places.runs, () => readdir(places.runs))).map((id) => {
+    return { id, path: places.run(id) }
+  })
   const engines = new Engines(context)
   const entries = await converting('read', places.records, () => readdir(places.records))
   const wanted = await Promise.all(
@@ -47,7 +51,7 @@ export async function repairContainers(context: ContainersContext): Promise<stri
     places,
     async ({ id, engine }) => (await isThere(places, id)) || (await engines.lives(engine)),
   )
-  await removeOrphans(context, layers)
+  await removeOrphans(context, [...layers, ...runs])
   return wanted.filter((id) => id !== undefined)
 }
 
@@ -136,10 +140,10 @@ async function resumeRemoval(context: ContainersContext, id: string): Promise<vo
 
 async function removeOrphans(
   { places, removals }: ContainersContext,
-  layers: readonly { id: string; path: string }[],
+  parts: readonly { id: string; path: string }[],
 ): Promise<void> {
   const orphans = await Promise.all(
-    layers.map(async ({ id, path }) => ((await isThere(places, id)) ? [] : [path])),
+    parts.map(async ({ id, path }) => ((await isThere(places, id)) ? [] : [path])),
   )
   if (orphans.flat().length > 0) await removals.remove(orphans.flat())
 }

@@ -51,7 +51,7 @@ export async function startContainer(
   try {
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
     // Before there is anything of it: whoever repairs after a crash must know.
-    writeFileSync(join(record.run, CGROUPS), JSON.stringify(cgroupsOf(config)))
+    await noteCgroups(core, config)
     const plan = await planStart(core, config)
     const { warnings } = await client.request('start', plan)
     for (const warning of warnings) context.run.warn(...startWarning(warning))
@@ -62,6 +62,17 @@ export async function startContainer(
     throw helperFailure(error) === undefined ? error : startFailure(error, { args, env })
   } finally {
     signal?.removeEventListener('abort', abort)
+  }
+}
+
+async function noteCgroups(core: ContainerCore, config: OciConfig): Promise<void> {
+  const path = join(core.record.run, CGROUPS)
+  try {
+    writeFileSync(path, JSON.stringify(cgroupsOf(config)))
+  } catch (error) {
+    // Its monitor was killed, and then another process has removed it.
+    await core.mustAllow('start')
+    throw storageError(error, 'write', path)
   }
 }
 
