@@ -85,6 +85,8 @@ export function computeConfig(input: ConfigInput): OciConfig {
   const propagation = planRootfsPropagation(options.mounts, host)
   const peers = planPeers(input.peers)
   const etc = input.etc ?? bundle
+  const sources = input.sources ?? NO_SOURCES
+  const extensions = planMountExtensions(options.mounts, sources)
   return {
     ociVersion: OCI_VERSION,
     process: {
@@ -128,6 +130,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
         resolvConf: join(etc, 'resolv.conf'),
       },
       mounts: options.mounts,
+      sources,
     }),
     ...(options.annotations !== undefined && { annotations: options.annotations }),
     linux: {
@@ -152,6 +155,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       rootfs: input.rootfs.rootfs,
       ...(input.userns !== undefined && { idmapRootfs: true }),
       ...(peers.length > 0 && { peers }),
+      ...(Object.keys(extensions).length > 0 && { mounts: extensions }),
       stdio: {
         stdin: input.stdin ? 'pipe' : 'null',
         stdout: 'pipe',

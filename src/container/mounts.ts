@@ -1,6 +1,8 @@
 import { keelsonError } from '../errors.ts'
+import type { RootfsMount } from '../runtime/protocol.ts'
+import type { VolumeSource } from '../volume/local.ts'
 import type { NormalizedMount } from '../volume/mount-spec.ts'
-import type { OciMount } from './oci-runtime.ts'
+import type { MountExtension, OciMount } from './oci-runtime.ts'
 
 /** What the mounts of a container depend on. */
 export interface MountInput {
@@ -20,7 +22,18 @@ export interface MountInput {
   /** Files of the host mounted over /etc/hosts, /etc/hostname, /etc/resolv.conf. */
   etc: { hosts: string; hostname: string; resolvConf: string }
   mounts: readonly NormalizedMount[]
+  sources: MountSources
 }
+
+/** What stands behind the mounts that name something of the engine's. */
+export interface MountSources {
+  /** By name. */
+  volumes: ReadonlyMap<string, VolumeSource>
+  /** Root file systems of images, by the target of the mount. */
+  images: ReadonlyMap<string, RootfsMount[]>
+}
+
+export const NO_SOURCES: MountSources = { volumes: new Map(), images: new Map() }
 
 const SAFE = ['nosuid', 'noexec', 'nodev']
 
@@ -29,7 +42,7 @@ const SAFE = ['nosuid', 'noexec', 'nodev']
  * Pure.
  */
 export function planMounts(input: MountInput): OciMount[] {
-  const asked = input.mounts.map(userMount)
+  const asked = input.mounts.map((mount) => userMount(mount, input.sources))
   const taken = new Set(asked.map(({ destination }) => destination))
   // A mount of the caller takes the place of the system's at the same path, and hides those below it.
   const hidden = (path: string) =>
@@ -40,6 +53,22 @@ export function planMounts(input: MountInput): OciMount[] {
     ...systemMounts(input).filter(({ destination }) => !hidden(destination)),
     ...sortByDepth([...asked, ...etc]),
   ]
+}
+
+/** What of the caller's mounts the specification has no word for, by destination. Pure. */
+export function planMountExtensions(
+  mounts: readonly NormalizedMount[],
+  { images }: MountSources,
+): Record<string, MountExtension> {
+  return Object.fromEntries(
+    mounts.flatMap((mount): [string, MountExtension][] => {
+      const rootfs = mount.type === 'image' ? images.get(mount.target) : undefined
+      const subpath = mount.type === 'tmpfs' ? undefined : mount.subpath
+      if (rootfs === undefined && subpath === undefined) return []
+      const extension = { ...(rootfs && { rootfs }), ...(subpath !== undefined && { subpath }) }
+      return [[mount.target, extension]]
+    }),
+  )
 }
 
 /**
@@ -112,19 +141,32 @@ function etcMounts({ etc, readonly }: MountInput): OciMount[] {
   ]
 }
 
-function userMount(spec: NormalizedMount): OciMount {
+function userMount(spec: NormalizedMount, { volumes }: MountSources): OciMount {
   if (spec.type === 'tmpfs') {
     return mount(spec.target, 'tmpfs', 'tmpfs', [
       ...SAFE,
       ...(spec.readonly ? ['ro'] : []),
       ...(spec.mode === undefined ? [] : [`mode=${spec.mode.toString(8)}`]),
+      ...(spec.uid === undefined ? [] : [`uid=${spec.uid}`]),
+      ...(spec.gid === undefined ? [] : [`gid=${spec.gid}`]),
       ...(spec.size === undefined ? [] : [`size=${spec.size}`]),
     ])
   }
+  if (spec.type === 'image') {
+    return mount(spec.target, 'bind', spec.source, ['rbind', 'rprivate', 'rro'])
+  }
   // Recursive: `ro` alone leaves what is mounted below the source writable.
   const access = spec.readonly ? ['rro'] : []
-  const ids = spec.idmap ? ['idmap'] : []
-  return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, ...access, ...ids])
+  if (spec.type === 'bind') {
+    const ids = spec.idmap ? ['idmap'] : []
+    return mount(spec.target, 'bind', spec.source, ['rbind', spec.propagation, ...access, ...ids])
+  }
+  const source = volumes.get(spec.source)
+  if (source?.kind === 'mount') {
+    const { type, device, options } = source
+    return mount(spec.target, type, device, [...options, ...(spec.readonly ? ['ro'] : [])])
+  }
+  return mount(spec.target, 'bind', source?.path ?? spec.source, ['rbind', 'rprivate', ...access])
 }
 
 function sortByDepth(mounts: readonly OciMount[]): OciMount[] {

@@ -97,11 +97,21 @@ export interface PeerPlan {
   shm: boolean
 }
 
+/** What of a mount the specification has no word for. */
+export interface MountExtension {
+  /** What is mounted in place of the source: the root file system of an image. */
+  rootfs?: RootfsMount[]
+  /** Only this of it. */
+  subpath?: string
+}
+
 export interface KeelsonExtension {
   rootfs: RootfsMount[]
   /** The root file system is shown with the ids of the user namespace. */
   idmapRootfs?: boolean
   peers?: PeerPlan[]
+  /** By the destination of a mount. */
+  mounts?: Record<string, MountExtension>
   stdio: Record<'stdin' | 'stdout' | 'stderr', 'pipe' | 'null'>
   init: boolean
   cgroups: ContainerCgroups

@@ -33,6 +33,8 @@ export type RootfsMount =
       upper?: string
       work?: string
       options?: string[]
+      /** In place of `upper` and `work`: what is written is kept in memory, and goes with the mount. */
+      tmpfs?: { size?: number | undefined }
     }
   | { type: 'bind'; source: string; readonly?: boolean }
 
@@ -49,7 +51,7 @@ export type RootPlace =
       submounts?: boolean
     }
   /** One that nobody runs in, mounted for the operation alone, with what else a container would see in it. */
-  | { rootfs: RootfsMount[]; binds?: { source: string; target: string; readonly?: boolean }[] }
+  | { rootfs: RootfsMount[]; binds?: { source: string; target: string; subpath?: string | undefined; readonly?: boolean }[] }
   /** A directory of this host. */
   | { directory: string }
 
@@ -282,6 +284,11 @@ export interface Operations extends NetworkOperations {
     { entries: number; digest: string; size: number; diffId: string },
   ]
   'cgroup.remove': [{ paths: string[] }, object]
+  /** Copies what the image has at `path` into the volume's `data`, if that is empty; whole or not at all. */
+  'volume.populate': [
+    { rootfs: RootfsMount[]; path: string; directory: string; durable: boolean },
+    { populated: boolean },
+  ]
 }
 
 export type Operation = keyof Operations

@@ -1,7 +1,12 @@
 import { normalize } from 'node:path'
 import { keelsonError } from '../errors.ts'
+import { Image } from '../image/image.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
 import { show } from '../util/printable.ts'
 import { parseSize, type Size } from '../util/size.ts'
+import { Volume } from './volume.ts'
+import { checkVolumeName } from './volume-options.ts'
 
 /** A mount as {@link normalizeMount} leaves it. */
 export type NormalizedMount =
@@ -13,6 +18,19 @@ export type NormalizedMount =
       propagation: string
       create: boolean
       idmap: boolean
+      subpath?: string
+    }
+  | {
+      type: 'volume'
+      /** Name of the volume; empty until an anonymous one has got one. */
+      source: string
+      target: string
+      readonly: boolean
+      nocopy: boolean
+      anonymous: boolean
+      subpath?: string
+      /** Where another driver than `local` has mounted it. */
+      path?: string
     }
   | {
       type: 'tmpfs'
@@ -20,9 +38,26 @@ export type NormalizedMount =
       readonly: boolean
       size: number | undefined
       mode: number | undefined
+      uid?: number
+      gid?: number
+    }
+  | {
+      type: 'image'
+      source: string
+      target: string
+      subpath?: string
+      /** What the source named when the container was made. */
+      image?: MountedImage
     }
 
-/** A part of the host, or of memory, at a path of the container. */
+/** What of an image a mount of it needs although its name may come to mean another. */
+export interface MountedImage {
+  id: Digest
+  descriptor: Descriptor
+  chain: Digest[]
+}
+
+/** A part of the host, a volume, an image, or memory, at a path of the container. */
 export type Mount =
   | {
       type: 'bind'
@@ -45,6 +80,19 @@ export type Mount =
        * root's there. Not below mounts that lie in the source. Default `false`.
        */
       idmap?: boolean
+      /** Only this of the source, which must be a directory. Links in it are followed inside of the source. */
+      subpath?: string
+    }
+  | {
+      type: 'volume'
+      /** A volume, or the name of one, which is made when it is missing. Default: a new one without a name, which goes with the container. */
+      source?: string | Volume
+      target: string
+      readonly?: boolean
+      /** Only this directory or file of the volume, which must be there. */
+      subpath?: string
+      /** Leave an empty volume empty. Default `false`: it gets what the image has at `target`. */
+      nocopy?: boolean
     }
   | {
       type: 'tmpfs'
@@ -55,6 +103,17 @@ export type Mount =
       size?: Size
       /** Permissions of its root. Default 0o1777. */
       mode?: number
+      /** Owner of its root. Default 0. */
+      uid?: number
+      gid?: number
+    }
+  | {
+      type: 'image'
+      /** An image, or the name of one, which is pulled when it is missing. Its files cannot be written. */
+      source: string | Image
+      target: string
+      /** Only this of it. */
+      subpath?: string
     }
 
 const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const
@@ -62,7 +121,8 @@ const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rsla
 const IGNORED = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent'])
 
 /**
- * Reads a mount: an object, or Docker's `source:target[:ro,propagation]`.
+ * Reads a mount: an object, or Docker's `source:target[:options]`, where a source that is no absolute path is the name of a volume, and
+ * `target` alone a volume without a name.
  *
  * @throws `KEELSON_INVALID_OPTION`
  */
@@ -81,6 +141,24 @@ export function normalizeMount(spec: Mount | string): NormalizedMount {
         propagation: propagation(mount.propagation ?? 'rprivate'),
         create: flag(mount.create, 'create'),
         idmap: flag(mount.idmap, 'idmap'),
+        ...part(mount.subpath),
+      }
+    case 'volume':
+      return {
+        type: 'volume',
+        source: volumeName(mount.source),
+        target: targetPath(mount.target),
+        readonly: flag(mount.readonly, 'readonly'),
+        nocopy: flag(mount.nocopy, 'nocopy'),
+        anonymous: mount.source === undefined,
+        ...part(mount.subpath),
+      }
+    case 'image':
+      return {
+        type: 'image',
+        source: imageName(mount.source),
+        target: targetPath(mount.target),
+        ...part(mount.subpath),
       }
     case 'tmpfs':
       return {
@@ -89,26 +167,75 @@ export function normalizeMount(spec: Mount | string): NormalizedMount {
         readonly: flag(mount.readonly, 'readonly'),
         size: mount.size === undefined ? undefined : parseSize(mount.size, 'mounts'),
         mode: mount.mode === undefined ? undefined : permissions(mount.mode),
+        ...(mount.uid !== undefined && { uid: id(mount.uid, 'uid') }),
+        ...(mount.gid !== undefined && { gid: id(mount.gid, 'gid') }),
       }
     default:
       throw invalid(
         `has an unknown type ${show((mount as { type: unknown }).type)}`,
-        'The types are bind and tmpfs.',
+        'The types are bind, volume, tmpfs and image.',
       )
   }
 }
 
 function parseShort(text: string): Mount {
-  const [source = '', target, options = '', ...rest] = text.split(':')
-  if (target === undefined || rest.length > 0) {
-    throw invalid(`cannot read ${show(text)}`, 'Write "/source:/target" or "/source:/target:ro".')
+  const words = text.split(':')
+  const [first = '', second, options = '', ...rest] = words
+  if (first === '' || rest.length > 0) {
+    throw invalid(
+      `cannot read ${show(text)}`,
+      'Write "/source:/target", "volume:/target:ro" or "/target".',
+    )
   }
+  if (second === undefined) return { type: 'volume', target: first }
+  const given = options.split(',').filter((word) => word !== '' && !IGNORED.has(word))
+  return first.startsWith('/') ? shortBind(first, second, given) : shortVolume(first, second, given)
+}
+
+function shortBind(source: string, target: string, options: readonly string[]): Mount {
   const mount: Extract<Mount, { type: 'bind' }> = { type: 'bind', source, target }
-  for (const option of options.split(',').filter((word) => word !== '')) {
+  for (const option of options) {
     if (option === 'ro') mount.readonly = true
-    else if (!IGNORED.has(option)) mount.propagation = propagation(option)
+    else mount.propagation = propagation(option)
   }
   return mount
+}
+
+function shortVolume(source: string, target: string, options: readonly string[]): Mount {
+  const mount: Extract<Mount, { type: 'volume' }> = { type: 'volume', source, target }
+  for (const option of options) {
+    if (option === 'ro') mount.readonly = true
+    else if (option === 'nocopy') mount.nocopy = true
+    else throw invalid(`has an unknown option ${show(option)}`, 'Use ro, rw or nocopy.')
+  }
+  return mount
+}
+
+function volumeName(source: string | Volume | undefined): string {
+  if (source === undefined) return ''
+  return source instanceof Volume ? source.name : checkVolumeName(source, 'mounts')
+}
+
+function imageName(source: string | Image): string {
+  if (source instanceof Image) return source.id
+  if (typeof source === 'string' && source !== '') return source
+  throw invalid(`has an image ${show(source)} as a source`, 'Give an image, or its name.')
+}
+
+/** Below the source, whatever that is. */
+function part(subpath: string | undefined): { subpath?: string } {
+  if (subpath === undefined) return {}
+  const path = typeof subpath === 'string' ? normalize(subpath).replace(/\/$/, '') : ''
+  const outside = path === '..' || path.startsWith('../') || path.startsWith('/')
+  if (path === '' || outside || path.includes('\0')) {
+    throw invalid(`has a subpath ${show(subpath)}`, 'Give a relative path within the source.')
+  }
+  return path === '.' ? {} : { subpath: path }
+}
+
+function id(value: number, name: string): number {
+  if (Number.isInteger(value) && value >= 0 && value < 2 ** 32 - 1) return value
+  throw invalid(`has ${name}: ${show(value)}`, 'Give a number of a user or group.')
 }
 
 function absolute(path: unknown, what: string): string {

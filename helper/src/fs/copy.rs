@@ -168,8 +168,8 @@ pub fn copy_node(from: Node<'_>, stat: &Stat, to: BorrowedFd<'_>, name: &[u8]) -
     Ok(bytes)
 }
 
-/// Owner, mode, extended attributes, times: in this order, as a change of owner clears set-id bits and capabilities.
-fn attributes(from: Node<'_>, to: Node<'_>, stat: &Stat) -> Result<()> {
+/// Owner, mode, extended attributes, times, of a file that is made like another: in this order, as a change of owner clears set-id bits and capabilities.
+pub fn attributes(from: Node<'_>, to: Node<'_>, stat: &Stat) -> Result<()> {
     to.set_owner(Some(stat.st_uid), Some(stat.st_gid))
         .step("copy the owner")?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {

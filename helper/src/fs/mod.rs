@@ -6,6 +6,7 @@ pub mod descent;
 pub mod errno;
 pub mod facts;
 pub mod node;
+mod populate;
 mod read;
 pub mod remove;
 pub mod root;
@@ -17,6 +18,7 @@ mod usage;
 mod write;
 
 pub use copy::{copy, copy_node};
+pub use populate::populate;
 pub use read::{list, open, read, stat};
 pub use remove::remove;
 pub use sync::sync;

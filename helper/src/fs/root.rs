@@ -53,6 +53,8 @@ pub enum Place {
 pub struct Bound {
     source: PathBuf,
     target: Bytes,
+    /// Only this of the source.
+    subpath: Option<Bytes>,
     #[serde(default)]
     readonly: bool,
 }
@@ -259,7 +261,15 @@ fn bound(bind: &Bound) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, &bind.source, flags).step_at(STEP, &bind.source)?;
+    let tree = match &bind.subpath {
+        None => open_tree(CWD, &bind.source, flags),
+        Some(subpath) => fs::open(&bind.source, directory_flags(), Mode::empty())
+            .and_then(|whole| {
+                open_in_root(whole.as_fd(), &subpath.0, OFlags::PATH | OFlags::CLOEXEC)
+            })
+            .and_then(|part| open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH)),
+    }
+    .step_at(STEP, &bind.source)?;
     if bind.readonly {
         let attributes = MountAttributes {
             set: libc::MOUNT_ATTR_RDONLY,
@@ -284,6 +294,7 @@ pub fn read_only(part: RootfsMount) -> RootfsMount {
             upper: None,
             work: None,
             options: options.into_iter().filter(|o| o == "userxattr").collect(),
+            tmpfs: None,
         },
         RootfsMount::Bind { source, .. } => RootfsMount::Bind {
             source,

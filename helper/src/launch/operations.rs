@@ -39,6 +39,7 @@ pub fn find(op: &str) -> Option<Operation> {
         "tree.remove" => |args, _| answer(fs::remove(&arguments(args)?)),
         "tree.sync" => |args, _| answer(fs::sync(&arguments(args)?)),
         "tree.usage" => |args, _| answer(fs::usage(&arguments(args)?)),
+        "volume.populate" => |args, _| answer(fs::populate(&arguments(args)?)),
         _ => return None,
     })
 }

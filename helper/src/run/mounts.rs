@@ -1,19 +1,19 @@
 //! `mounts`: each one made detached, then attached at a place that the kernel found inside the root.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
 use super::cgroup::CgroupPlan;
 use super::cgroup_mount::mount_cgroups;
-use super::config::{self, IdmapReach, MountOptions};
+use super::config::{self, IdmapReach, MountExtension, MountOptions};
 use super::outside::Outside;
 use super::remount::remount;
 use super::root::{Root, attach};
-use super::rootfs::explain;
+use super::rootfs::{detached, explain};
 use crate::error::{Failure, Result, Step};
 use crate::fs::copy::copy_directory;
 use crate::sys::mount::{MountAttributes, mount_setattr};
@@ -24,13 +24,15 @@ pub struct PlannedMount {
     pub options: MountOptions,
     /// The ids of the source are mapped.
     pub idmap: Option<IdmapReach>,
+    /// For what the specification has no word for.
+    extension: MountExtension,
 }
 
 /// Mounts that become read-only once everything that belongs into them has been made.
 pub type LateReadonly = Vec<OwnedFd>;
 
 impl PlannedMount {
-    pub fn plan(config: config::Mount) -> Result<Self> {
+    pub fn plan(config: config::Mount, extension: MountExtension) -> Result<Self> {
         let options = MountOptions::parse(&config.options)
             .map_err(|failure| failure.path(&config.destination))?;
         let invalid = |detail| {
@@ -69,6 +71,7 @@ impl PlannedMount {
             config,
             options,
             idmap,
+            extension,
         })
     }
 
@@ -117,6 +120,7 @@ pub fn mount_all(
         } else if mount.options.bind {
             let tree = match source {
                 Some(tree) => tree,
+                None if !mount.extension.rootfs.is_empty() => image_tree(root, mount)?,
                 None => clone_source(mount)?,
             };
             mount_bind(root, mount, &tree)?;
@@ -129,7 +133,10 @@ pub fn mount_all(
             } else {
                 mount.options.set
             };
-            let fd = make(mount, attributes)?;
+            let mut fd = make(mount, attributes)?;
+            if let Some(subpath) = &mount.extension.subpath {
+                fd = part(root, fd, subpath)?;
+            }
             let target = if mount.is_type("proc") || mount.is_type("sysfs") {
                 place_without_links(root, destination)?
             } else {
@@ -201,16 +208,65 @@ fn make(mount: &PlannedMount, attributes: u64) -> Result<OwnedFd> {
 
 pub fn clone_source(mount: &PlannedMount) -> Result<OwnedFd> {
     let source = mount.config.source.as_deref().unwrap_or(Path::new(""));
+    if let Some(subpath) = &mount.extension.subpath {
+        let whole = match rustix::fs::open(source, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(missing(source)),
+            whole => Root::new(whole.step_at("bind mount", source)?),
+        };
+        let part = find_part(&whole, subpath)?;
+        return clone_mount(part, mount.options.recursive).step_at("bind mount", subpath);
+    }
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if mount.options.recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     match rustix::mount::open_tree(CWD, source, flags) {
-        Err(Errno::NOENT) => Err(Failure::kind("bind mount", "mount-source-missing")
-            .errno(Errno::NOENT)
-            .path(source)),
+        Err(Errno::NOENT) => Err(missing(source)),
         tree => tree.step_at("bind mount", source),
     }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The root file system of an image, or a part of it.
+fn image_tree(root: &Root, mount: &PlannedMount) -> Result<OwnedFd> {
+    let [part_of_root] = mount.extension.rootfs.as_slice() else {
+        return Err(Failure::kind("mount an image", "config-invalid")
+            .detail("its root file system has not one part"));
+    };
+    let whole = detached(part_of_root)?.ok_or_else(|| {
+        Failure::kind("mount an image", "unsupported").detail("it needs Linux 6.7")
+    })?;
+    match &mount.extension.subpath {
+        Some(subpath) => part(root, whole, subpath),
+        None => Ok(whole),
+    }
+}
+
+/// A part of a mount that is in no tree yet. Only of one that is attached can be cloned: for that moment it covers the root.
+fn part(root: &Root, whole: OwnedFd, subpath: &Path) -> Result<OwnedFd> {
+    const STEP: &str = "mount a part";
+    attach(&whole, root).step_at(STEP, subpath)?;
+    let attached = format!("/proc/self/fd/{}", whole.as_raw_fd());
+    let whole = Root::new(whole);
+    let found = find_part(&whole, subpath)
+        .and_then(|found| clone_mount(found, true).step_at(STEP, subpath));
+    rustix::mount::unmount(attached, UnmountFlags::DETACH).step_at(STEP, subpath)?;
+    found
+}
+
+/// Whoever writes there may have laid a link: it is followed inside of what is mounted.
+fn find_part(whole: &Root, subpath: &Path) -> Result<OwnedFd> {
+    match whole.find(subpath) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(missing(subpath)),
+        found => found.step_at("find a part of a mount", subpath),
+    }
+}
+
+fn missing(path: &Path) -> Failure {
+    Failure::kind("bind mount", "mount-source-missing")
+        .errno(Errno::NOENT)
+        .path(path)
 }
 
 fn mount_bind(root: &Root, mount: &PlannedMount, tree: &OwnedFd) -> Result<()> {

@@ -264,6 +264,7 @@ impl Ids {
                 upper,
                 work,
                 options,
+                tmpfs,
             } => {
                 rootfs::forget_volatile(work.as_deref(), options)?;
                 let lower = lower
@@ -284,6 +285,7 @@ impl Ids {
                     upper,
                     work,
                     options: options.clone(),
+                    tmpfs: tmpfs.clone(),
                 }))
             }
         }

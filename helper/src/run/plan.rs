@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::bundle;
 use super::cgroup::CgroupPlan;
-use super::config::{Config, Device, Extension, Linux, Propagation};
+use super::config::{Config, Device, Extension, Linux, Mount, Propagation};
 use super::deferred::Deferred;
 use super::filters::Filters;
 use super::hooks::Hooks;
@@ -54,7 +54,7 @@ impl Plan {
             domainname,
             mounts,
             mut linux,
-            keelson,
+            mut keelson,
             hooks,
         } = config;
         hooks.check()?;
@@ -72,16 +72,14 @@ impl Plan {
             Some(profile) => Some(filters.compile(profile.get())?),
             None => None,
         };
+        let mounts = plan_mounts(mounts, &mut keelson)?;
         Ok(Plan {
             container,
             namespaces: PlannedNamespaces::plan(&linux, !keelson.network.is_empty())?,
             root: root.path,
             readonly_root: root.readonly,
             propagation,
-            mounts: mounts
-                .into_iter()
-                .map(PlannedMount::plan)
-                .collect::<Result<_>>()?,
+            mounts,
             devices: std::mem::take(&mut linux.devices),
             cgroups: CgroupPlan::new(
                 &keelson.cgroups,
@@ -110,6 +108,22 @@ impl Plan {
         let mut directories = self.cgroups.directories();
         directories.retain(|directory| !self.others_cgroups.contains(directory));
         directories
+    }
+}
+
+fn plan_mounts(mounts: Vec<Mount>, keelson: &mut Extension) -> Result<Vec<PlannedMount>> {
+    let planned = mounts
+        .into_iter()
+        .map(|mount| {
+            let extension = keelson.mounts.remove(&mount.destination);
+            PlannedMount::plan(mount, extension.unwrap_or_default())
+        })
+        .collect::<Result<_>>()?;
+    match keelson.mounts.keys().next() {
+        Some(destination) => Err(Failure::kind("read mounts", "config-invalid")
+            .path(destination)
+            .detail("keelson.mounts names a destination that no mount has")),
+        None => Ok(planned),
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
 
-use super::config::{Propagation, RootfsMount};
-use super::mounts::clone_mount;
+use super::config::{Propagation, RootfsMount, Tmpfs};
+use super::mounts::{clone_mount, new_mount};
 use crate::error::{Failure, Result, Step};
 use crate::fs::remove::remove_path;
 use crate::sys::mount::{MountAttributes, mount_setattr, mount_setattr_root};
@@ -33,6 +33,16 @@ pub fn attach_rootfs(mounts: Vec<OwnedFd>, path: &Path) -> Result<OwnedFd> {
 pub fn mount_rootfs(parts: &[RootfsMount], path: &Path) -> Result<OwnedFd> {
     let mut root = None;
     for part in parts {
+        let on_tmpfs = match part {
+            RootfsMount::Overlay {
+                lower,
+                options,
+                tmpfs: Some(tmpfs),
+                ..
+            } => Some(overlay_on_tmpfs(lower, options, tmpfs, path)?),
+            _ => None,
+        };
+        let part = on_tmpfs.as_ref().unwrap_or(part);
         root = Some(match detached(part)? {
             Some(mount) => attach_at(mount, path)?,
             None => mount_part(part, path)?,
@@ -77,10 +87,47 @@ pub fn pivot(root: impl AsFd, propagation: Option<Propagation>) -> Result<()> {
     Ok(())
 }
 
+/// A tmpfs at `path`, which the overlay with what is written in it then covers.
+fn overlay_on_tmpfs(
+    lower: &[PathBuf],
+    options: &[String],
+    tmpfs: &Tmpfs,
+    path: &Path,
+) -> Result<RootfsMount> {
+    const STEP: &str = "mount a writable layer in memory";
+    let size = tmpfs
+        .size
+        .map(|size| ("size".to_owned(), Some(size.to_string())));
+    attach_at(new_mount("tmpfs", None, size.as_slice(), 0)?, path)?;
+    let (upper, work) = (path.join("upper"), path.join("work"));
+    for directory in [&upper, &work] {
+        rustix::fs::mkdir(directory, Mode::RWXU).step_at(STEP, directory)?;
+    }
+    // The root of an overlay is as its uppermost directory.
+    if let Some(top) = lower.first() {
+        let like = rustix::fs::stat(top).step_at(STEP, top)?;
+        let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+        rustix::fs::chown(&upper, Some(uid), Some(gid)).step_at(STEP, &upper)?;
+        rustix::fs::chmod(&upper, Mode::from_raw_mode(like.st_mode & 0o7777))
+            .step_at(STEP, &upper)?;
+    }
+    Ok(RootfsMount::Overlay {
+        lower: lower.to_vec(),
+        upper: Some(upper),
+        work: Some(work),
+        options: options.to_vec(),
+        tmpfs: None,
+    })
+}
+
 /// A mount that is in no tree yet. `None`: an overlay on a kernel that can only mount it the old way.
 pub fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
     match part {
         RootfsMount::Bind { source, readonly } => bind(source, *readonly, true).map(Some),
+        RootfsMount::Overlay { tmpfs: Some(_), .. } => {
+            Err(Failure::kind("mount overlay", "unsupported")
+                .detail("a writable layer in memory needs a mount namespace of its own"))
+        }
         // Overlay wants two layers where nothing is written; a single one is that directory, read-only.
         RootfsMount::Overlay {
             lower, upper: None, ..
@@ -90,6 +137,7 @@ pub fn detached(part: &RootfsMount) -> Result<Option<OwnedFd>> {
             upper,
             work,
             options,
+            ..
         } => {
             forget_volatile(work.as_deref(), options)?;
             let mut pinned = Vec::new();
@@ -198,6 +246,7 @@ pub fn mount_part(part: &RootfsMount, path: &Path) -> Result<OwnedFd> {
         upper,
         work,
         options,
+        ..
     } = part
     else {
         unreachable!("only overlay has an old way");

@@ -13,6 +13,9 @@ use crate::net::NetworkPlan;
 #[serde(rename_all = "camelCase")]
 pub struct Extension {
     pub rootfs: Vec<RootfsMount>,
+    /// By the destination of a mount: what the specification has no word for.
+    #[serde(default)]
+    pub mounts: BTreeMap<PathBuf, MountExtension>,
     pub stdio: Stdio,
     /// The root file system is shown with the ids of the container's user namespace.
     #[serde(default)]
@@ -46,6 +49,15 @@ pub struct BundleFile {
     pub text: String,
 }
 
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct MountExtension {
+    /// What is mounted, in place of the source: the root file system of an image.
+    pub rootfs: Vec<RootfsMount>,
+    /// Only this of it.
+    pub subpath: Option<PathBuf>,
+}
+
 /// A part of a root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -57,12 +69,20 @@ pub enum RootfsMount {
         work: Option<PathBuf>,
         #[serde(default)]
         options: Vec<String>,
+        /// In place of `upper` and `work`: what is written is kept in memory, and goes with the mount.
+        tmpfs: Option<Tmpfs>,
     },
     Bind {
         source: PathBuf,
         #[serde(default)]
         readonly: bool,
     },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Tmpfs {
+    /// Bytes; the kernel's default is half of the memory.
+    pub size: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -17,7 +17,9 @@ use serde::Deserialize;
 use super::hooks::Hooks;
 
 pub use capability::{capability_names, parse_capabilities};
-pub use extension::{BundleFile, Cgroups, Extension, RootfsMount, Stdio, StreamKind};
+pub use extension::{
+    BundleFile, Cgroups, Extension, MountExtension, RootfsMount, Stdio, StreamKind, Tmpfs,
+};
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType, TimeOffset};
 pub use mount_options::{IdmapReach, MountOptions, Propagation};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
