@@ -15,6 +15,7 @@ import { failedRun, runContainer, type RunningProcess } from './container/run.ts
 import { openEngineDirectory } from './container/sweep.ts'
 import { UserDatabases } from './container/user-lookup.ts'
 import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
+import { diskUsage, type DiskUsage } from './engine-df.ts'
 import { engineInfo, type EngineInfo } from './engine-info.ts'
 import { keelsonError } from './errors.ts'
 import { EventHub } from './event-hub.ts'
@@ -37,12 +38,17 @@ import { openSnapshotter, snapshotTrees } from './snapshot/select.ts'
 import { ContentStore } from './store/content.ts'
 import { Journal } from './store/journal.ts'
 import { VERSION } from './util/version.ts'
+import type { VolumesContext } from './volume/context.ts'
+import { VolumePlaces } from './volume/places.ts'
+import { repairVolumes } from './volume/repair.ts'
+import { Volumes } from './volume/volumes.ts'
 
 /** What an open engine consists of. */
 interface Parts {
   images: Images
   containers: Containers
   networks: Networks
+  volumes: Volumes
   context: RunContext
   probe: ProbeResult
   host: HostFacts
@@ -114,7 +120,19 @@ export class EngineCore {
         places: networkPlaces,
         ending: () => Promise.allSettled(removing),
       })
+      const volumesContext: VolumesContext = {
+        helper: launcher,
+        places: new VolumePlaces(root),
+        drivers: new Map(resolved.volumeDrivers.map((driver) => [driver.name, driver])),
+        devices: user === undefined ? 'create' : 'skip',
+        owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
+        isOver: ({ container, owners }) =>
+          owners[0] === directory.path && !context.running.has(container),
+        warn: (code, message) => resolved.onWarning({ code, message }),
+      }
       const context: RunContext = {
+        volumes: volumesContext,
+        findImage: (reference, signal) => findImage(images, reference, signal),
         launcher,
         snapshotter,
         users: new UserDatabases(launcher, snapshotter),
@@ -155,11 +173,14 @@ export class EngineCore {
       const containers = new Containers(containersContext)
       await sweepClaims({ helper: launcher, places: networkPlaces })
       await sweepNetworks({ helper: launcher, places: networkPlaces })
-      await containers.startAgain(await repairContainers(containersContext))
+      const again = await repairContainers(containersContext)
+      await repairVolumes(volumesContext)
+      await containers.startAgain(again)
       return new EngineCore({
         images,
         containers,
         networks,
+        volumes: new Volumes(volumesContext),
         context,
         probe,
         host,
@@ -187,6 +208,10 @@ export class EngineCore {
 
   get networks(): Networks {
     return this.#parts.networks
+  }
+
+  get volumes(): Volumes {
+    return this.#parts.volumes
   }
 
   run(
@@ -233,6 +258,12 @@ export class EngineCore {
     return { keelson: VERSION, helper: this.#parts.context.launcher.version }
   }
 
+  async df(): Promise<DiskUsage> {
+    this.#mustBeOpen()
+    const { context, ...parts } = this.#parts
+    return await diskUsage({ ...parts, helper: context.launcher })
+  }
+
   async doctor(): Promise<Diagnosis[]> {
     const { host, probe, context } = this.#parts
     return diagnose(host, probe, context.cgroups, await appArmorParserInstalled())
@@ -266,6 +297,12 @@ export class EngineCore {
       ...(signal !== undefined && { signal }),
     })
   }
+}
+
+/** By the id of one that is there, or by a name that may have to be pulled. */
+async function findImage(images: Images, reference: string, signal?: AbortSignal): Promise<Image> {
+  if (reference.startsWith('sha256:')) return await images.get(reference)
+  return await images.pull(reference, signal === undefined ? {} : { signal })
 }
 
 async function makeDirectories(root: string, runRoot: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { isAbsolute, join } from 'node:path'
 import { keelsonError } from './errors.ts'
 import type { RegistryOptions } from './registry/options.ts'
+import type { VolumeDriver } from './volume/driver.ts'
 
 /** Something that was done differently from what could be expected, and why. */
 export interface Warning {
@@ -26,6 +27,8 @@ export interface EngineOptions {
   registries?: Record<string, RegistryOptions>
   /** How layers are kept. `auto` takes `overlay` where the kernel can mount it here, else `copy`. Default `auto`. */
   snapshotter?: 'auto' | 'overlay' | 'copy'
+  /** Kinds of volumes that this program brings with it, beside `local`. */
+  volumeDrivers?: readonly VolumeDriver[]
   /** Hears what was done differently from what could be expected. Default: emitted with `process.emitWarning`. */
   onWarning?: (warning: Warning) => void
 }
@@ -36,6 +39,7 @@ export interface ResolvedEngineOptions {
   runRoot: string
   registries: Record<string, RegistryOptions>
   snapshotter: 'auto' | 'overlay' | 'copy'
+  volumeDrivers: readonly VolumeDriver[]
   onWarning: (warning: Warning) => void
 }
 
@@ -46,7 +50,7 @@ export interface Caller {
   environment: NodeJS.ProcessEnv
 }
 
-const NAMES = ['root', 'runRoot', 'registries', 'snapshotter', 'onWarning']
+const NAMES = ['root', 'runRoot', 'registries', 'snapshotter', 'volumeDrivers', 'onWarning']
 const SNAPSHOTTERS = ['auto', 'overlay', 'copy']
 
 /**
@@ -86,7 +90,24 @@ export function resolveEngineOptions(
       )
     }
   }
-  return { root, runRoot, registries, snapshotter, onWarning }
+  const volumeDrivers = checkDrivers(options.volumeDrivers)
+  return { root, runRoot, registries, snapshotter, volumeDrivers, onWarning }
+}
+
+function checkDrivers(drivers: unknown = []): readonly VolumeDriver[] {
+  const list = Array.isArray(drivers) ? (drivers as readonly Partial<VolumeDriver>[]) : [{}]
+  const names = new Set(['local'])
+  for (const { name, mount } of list) {
+    if (typeof name !== 'string' || typeof mount !== 'function' || names.has(name)) {
+      throw invalid(
+        'volumeDrivers',
+        `holds ${name === undefined ? 'what is no driver' : JSON.stringify(name)}`,
+        "Give objects with mount() and a name of their own, which is not 'local'.",
+      )
+    }
+    names.add(name)
+  }
+  return list as readonly VolumeDriver[]
 }
 
 function dataHome({ uid, home, environment }: Caller): string {

@@ -2,6 +2,7 @@ import type { Containers } from './container/containers.ts'
 import type { RunOptions } from './container/options.ts'
 import type { RunningProcess } from './container/run.ts'
 import type { EngineCore } from './engine-core.ts'
+import type { DiskUsage } from './engine-df.ts'
 import type { EngineInfo } from './engine-info.ts'
 import type { EngineOptions } from './engine-options.ts'
 import type { EngineEvent, EngineEvents, EventsOptions } from './events.ts'
@@ -9,6 +10,7 @@ import type { Image } from './image/image.ts'
 import type { Images } from './image/images.ts'
 import type { Networks } from './network/networks.ts'
 import type { Diagnosis } from './runtime/doctor.ts'
+import type { Volumes } from './volume/volumes.ts'
 
 /**
  * A container engine inside this process. Containers that it runs are bound to it: they end when it is closed, and when this process ends,
@@ -54,6 +56,11 @@ export class Engine implements AsyncDisposable {
   /** The networks of this engine's root. */
   get networks(): Networks {
     return this.#core.networks
+  }
+
+  /** The volumes of this engine's root. */
+  get volumes(): Volumes {
+    return this.#core.volumes
   }
 
   /**
@@ -147,6 +154,24 @@ export class Engine implements AsyncDisposable {
   /** Versions of the package and of the running helper. */
   version(): { keelson: string; helper: string } {
     return this.#core.version()
+  }
+
+  /**
+   * What images, containers and volumes take on the disk.
+   *
+   * @throws `KEELSON_IO`, `KEELSON_PERMISSION`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const { bytes, volumes } = await engine.df()
+   * console.log(bytes, volumes.items)
+   * ```
+   */
+  async df(): Promise<DiskUsage> {
+    return await this.#core.df()
   }
 
   /** What this host cannot do, and the remedy; what it can, too, with `ok: true`. */

@@ -10,7 +10,13 @@ import { resolveSeccomp } from '../security/seccomp/resolve.ts'
 import type { SeccompProfile } from '../security/seccomp/types.ts'
 import type { PreparedRootfs } from '../snapshot/snapshotter.ts'
 import { commandLine, environment } from './command.ts'
-import { planMounts, planRootfsPropagation } from './mounts.ts'
+import {
+  NO_SOURCES,
+  planMountExtensions,
+  planMounts,
+  planRootfsPropagation,
+  type MountSources,
+} from './mounts.ts'
 import { hostnameOf } from './namespaces/hostname.ts'
 import { isShare, type UserMappings } from './namespaces/options.ts'
 import type { Peers } from './namespaces/peers.ts'
@@ -57,6 +63,8 @@ export interface ConfigInput {
   devices: readonly (LinuxDevice & { access?: string | undefined })[]
   /** Limits of block devices. */
   blockIO: OciBlockIo
+  /** Absent where no volume or image is mounted. */
+  sources?: MountSources
   /** A cgroup for every controller, so that limits can be changed and use can be measured; else only for what is limited. */
   everyController: boolean
 }
@@ -131,6 +139,7 @@ export function computeConfig(input: ConfigInput): OciConfig {
       },
       mounts: options.mounts,
       sources,
+      idmapVolumes: input.userns !== undefined,
     }),
     ...(options.annotations !== undefined && { annotations: options.annotations }),
     linux: {

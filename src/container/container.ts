@@ -398,7 +398,8 @@ export class Container implements AsyncDisposable {
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
     refuseUnknown(options, ['force', 'volumes'], 'remove()')
-    await this.#core.turn.run(() => removeContainer(this.#core, { force: options.force ?? false }))
+    const { force = false, volumes = false } = options
+    await this.#core.turn.run(() => removeContainer(this.#core, { force, volumes }))
   }
 
   /**

@@ -15,6 +15,7 @@ import type { OciConfig } from './oci-runtime.ts'
 import { aboutContainer } from './plan.ts'
 import { loadRecord, type ContainerRecord } from './record.ts'
 import { isActive } from './state.ts'
+import { mountedImages, releaseVolumes } from './volumes.ts'
 
 export interface ListOptions {
   /** Also those that do not run. Default `false`, unless a `status` is asked for. */
@@ -78,7 +79,7 @@ export class Containers {
     }
     // The engine was closed meanwhile, and does not know of this one.
     if (this.#context.run.closing.aborted && !record.options.detached) {
-      await container.remove({ force: true })
+      await container.remove({ force: true, volumes: true })
       this.#mustBeOpen()
     }
     return container
@@ -105,7 +106,7 @@ export class Containers {
       await container.start(options.signal === undefined ? {} : { signal: options.signal })
       return container
     } catch (error) {
-      await container.remove({ force: true })
+      await container.remove({ force: true, volumes: true })
       throw error
     }
   }
@@ -173,12 +174,17 @@ export class Containers {
     return { containers: pruned.flat() }
   }
 
-  /** What images the containers of this root were made from. @internal */
+  /** What images the containers of this root were made from, and have mounted. @internal */
   async images(): Promise<{ container: string; image: Descriptor }[]> {
     const records = await Promise.all((await this.#ids()).map((id) => this.#record(id)))
     return records
       .filter((record) => record !== undefined)
-      .map(({ id, image }) => ({ container: id, image: image.descriptor }))
+      .flatMap(({ id, image, options }) =>
+        [image, ...mountedImages(options.mounts)].map(({ descriptor }) => ({
+          container: id,
+          image: descriptor,
+        })),
+      )
   }
 
   /** Starts what a crash of the host or of a monitor ended. @internal */
@@ -201,7 +207,7 @@ export class Containers {
         !core.record.options.detached && core.record.owner.engine === this.#context.engine,
     )
     const ended = await Promise.allSettled(
-      own.map((container) => container.remove({ force: true })),
+      own.map((container) => container.remove({ force: true, volumes: true })),
     )
     for (const { core } of this.#known.values()) core.shut()
     const failures = ended.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
@@ -258,10 +264,23 @@ export class Containers {
       known.core.record = record
       return known
     }
-    const core = new ContainerCore(this.#context, record, () => this.#known.delete(record.id))
+    const core = new ContainerCore(this.#context, record, () => this.#forget(core))
     const container = new Container(core, config)
     this.#known.set(record.id, container)
     return container
+  }
+
+  #forget({ id, record }: ContainerCore): void {
+    this.#known.delete(id)
+    if (!record.options.autoRemove) return
+    // Its monitor, which has removed it, knows nothing of volumes.
+    const { run } = this.#context
+    const released = releaseVolumes(run, id, record.options.mounts)
+      .catch((error: unknown) => {
+        run.warn('container-left-behind', `Container ${id}: ${String(error)}`)
+      })
+      .finally(() => run.removing.delete(released))
+    run.removing.add(released)
   }
 
   #mustBeOpen(): void {

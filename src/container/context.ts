@@ -5,17 +5,16 @@ import type { CgroupBase } from '../runtime/cgroup.ts'
 import type { HostFacts } from '../runtime/host.ts'
 import type { Launcher } from '../runtime/launcher.ts'
 import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
-import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContainerEvents } from './events.ts'
 import type { NetworkingContext } from './networking.ts'
 import type { FindPeer } from './namespaces/peers.ts'
 import type { ContainerPlaces } from './places.ts'
 import type { UserDatabases } from './user-lookup.ts'
+import type { MountingContext } from './volumes.ts'
 
 /** What a run needs of its engine. */
-export interface RunContext {
+export interface RunContext extends MountingContext {
   launcher: Launcher
-  snapshotter: Snapshotter
   users: UserDatabases
   host: HostFacts
   probe: ProbeResult

@@ -17,6 +17,7 @@ import type { OciConfig } from './oci-runtime.ts'
 import { CLAIM, RECORD, type ContainerPlaces } from './places.ts'
 import { planHealth, planStop } from './plan.ts'
 import { prepareConfig } from './prepare.ts'
+import { claimVolumes, mountLocks, resolveMounts, type ClaimedVolumes } from './volumes.ts'
 import { encodeRecord, saveRecord, type ContainerRecord, type RecordedImage } from './record.ts'
 
 /** A container that was made, and the configuration it has as long as nothing of it is changed. */
@@ -34,8 +35,10 @@ export async function createContainer(
   options: CreateOptions,
 ): Promise<Created> {
   const asked = normalizeCreateOptions(options)
-  const normalized = await pinPeers(asked, context.run.peer)
+  const pinned = await pinPeers(asked, context.run.peer)
   const image = await findImage(context, options)
+  const mounts = await resolveMounts(context.run, pinned, image.parameters, options.signal)
+  const normalized = { ...pinned, mounts }
   throwIfAborted(options.signal, 'Creating the container')
   const { places, run } = context
   const id = randomBytes(32).toString('hex')
@@ -66,6 +69,7 @@ export async function createContainer(
   planStop(normalized, image.parameters)
   planHealth(normalized, image.parameters, probe)
   const made: string[] = []
+  let volumes: ClaimedVolumes | undefined
   try {
     await using _ = await context.lease()
     const directory = begin(places, id, { engine: context.engine, directory: run.directory })
@@ -77,16 +81,22 @@ export async function createContainer(
       record.ids = await claimIds(places, { id, engine: run.directory })
       made.push(record.ids.path)
     }
+    const user = { container: id, owners: [directory, places.directory(id)] }
+    volumes = await claimVolumes(run, user, normalized, image.chain, options.signal)
+    if (volumes !== undefined) record.options = { ...normalized, mounts: volumes.mounts }
     record.rootfs = await run.snapshotter.prepare(id, image.chain, {
       durable: normalized.detached,
+      tmpfs: normalized.storage,
     })
     made.push(...record.rootfs.remove)
+    record.rootfs.locks.push(...mountLocks(run, mounts))
     mkdirSync(join(directory, 'log'), { mode: 0o700 })
     if (normalized.detached) await saveRecord(join(directory, RECORD), record)
     else writeFileSync(join(directory, RECORD), encodeRecord(record), { mode: 0o600 })
     if (options.signal?.aborted) throw abortedError(options.signal, 'Creating the container')
     renameSync(directory, places.directory(id))
   } catch (error) {
+    await volumes?.release()
     for (const path of made.toReversed()) rmSync(path, { recursive: true, force: true })
     throw storageError(error, 'create', places.records)
   }
@@ -95,7 +105,16 @@ export async function createContainer(
     await syncDirectory(dirname(places.directory(id)))
   }
   const userns = record.ids?.mappings ?? input.userns
-  return { record, config: computeConfig({ ...input, rootfs: record.rootfs, userns }) }
+  const config = computeConfig({
+    ...input,
+    ...(volumes !== undefined && {
+      options: { ...input.options, mounts: volumes.mounts },
+      sources: volumes.sources,
+    }),
+    rootfs: record.rootfs,
+    userns,
+  })
+  return { record, config }
 }
 
 /** As much of the image as preparing its containers takes. */

@@ -23,6 +23,8 @@ export interface MountInput {
   etc: { hosts: string; hostname: string; resolvConf: string }
   mounts: readonly NormalizedMount[]
   sources: MountSources
+  /** Volumes keep the container's ids on the disk. */
+  idmapVolumes: boolean
 }
 
 /** What stands behind the mounts that name something of the engine's. */
@@ -42,7 +44,7 @@ const SAFE = ['nosuid', 'noexec', 'nodev']
  * Pure.
  */
 export function planMounts(input: MountInput): OciMount[] {
-  const asked = input.mounts.map((mount) => userMount(mount, input.sources))
+  const asked = input.mounts.map((spec) => userMount(spec, input))
   const taken = new Set(asked.map(({ destination }) => destination))
   // A mount of the caller takes the place of the system's at the same path, and hides those below it.
   const hidden = (path: string) =>
@@ -61,12 +63,12 @@ export function planMountExtensions(
   { images }: MountSources,
 ): Record<string, MountExtension> {
   return Object.fromEntries(
-    mounts.flatMap((mount): [string, MountExtension][] => {
-      const rootfs = mount.type === 'image' ? images.get(mount.target) : undefined
-      const subpath = mount.type === 'tmpfs' ? undefined : mount.subpath
+    mounts.flatMap((spec): [string, MountExtension][] => {
+      const rootfs = spec.type === 'image' ? images.get(spec.target) : undefined
+      const subpath = spec.type === 'tmpfs' ? undefined : spec.subpath
       if (rootfs === undefined && subpath === undefined) return []
       const extension = { ...(rootfs && { rootfs }), ...(subpath !== undefined && { subpath }) }
-      return [[mount.target, extension]]
+      return [[spec.target, extension]]
     }),
   )
 }
@@ -141,7 +143,10 @@ function etcMounts({ etc, readonly }: MountInput): OciMount[] {
   ]
 }
 
-function userMount(spec: NormalizedMount, { volumes }: MountSources): OciMount {
+function userMount(
+  spec: NormalizedMount,
+  { sources: { volumes }, idmapVolumes }: Pick<MountInput, 'sources' | 'idmapVolumes'>,
+): OciMount {
   if (spec.type === 'tmpfs') {
     return mount(spec.target, 'tmpfs', 'tmpfs', [
       ...SAFE,
@@ -166,7 +171,9 @@ function userMount(spec: NormalizedMount, { volumes }: MountSources): OciMount {
     const { type, device, options } = source
     return mount(spec.target, type, device, [...options, ...(spec.readonly ? ['ro'] : [])])
   }
-  return mount(spec.target, 'bind', source?.path ?? spec.source, ['rbind', 'rprivate', ...access])
+  const ids = idmapVolumes ? ['idmap'] : []
+  const options = ['rbind', 'rprivate', ...access, ...ids]
+  return mount(spec.target, 'bind', source?.path ?? spec.source, options)
 }
 
 function sortByDepth(mounts: readonly OciMount[]): OciMount[] {

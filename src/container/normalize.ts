@@ -53,6 +53,8 @@ export interface NormalizedContainer {
   labels: Record<string, string>
   annotations: Record<string, string> | undefined
   mounts: NormalizedMount[]
+  /** Of the writable layer: in memory. Undefined: on the disk. */
+  storage: { size: number | undefined } | undefined
   network: 'none' | 'host' | NormalizedShare | NormalizedAttachment[]
   ports: PublishedPort[]
   memory: number | undefined
@@ -105,7 +107,7 @@ const DEFAULT_SHM = 64 * MIB
 const DEFAULT_MAX_OUTPUT = 16 * MIB
 /** Names of {@link ContainerOptions}. */
 export const CONTAINER_OPTIONS: readonly string[] =
-  'entrypoint env user workdir hostname domainname labels annotations mounts networks ports memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts userns init extraHosts dns dnsSearch dnsOptions'.split(
+  'entrypoint env user workdir hostname domainname labels annotations mounts storage networks ports memory memorySwap memoryReservation memorySwappiness blkio hugetlb cpus cpuShares cpuset pids ulimits sysctls shmSize oomScoreAdj devices deviceCgroupRules capAdd capDrop privileged readonly seccomp apparmor noNewPrivileges pid ipc uts userns init extraHosts dns dnsSearch dnsOptions'.split(
     ' ',
   )
 const RUN_OPTIONS = [
@@ -155,6 +157,7 @@ export function normalizeContainer(
     labels: textRecord('labels', options.labels) ?? {},
     annotations: textRecord('annotations', options.annotations),
     mounts,
+    storage: storageOption(options.storage),
     network,
     ports,
     memory,
@@ -202,6 +205,15 @@ function reachableHosts(
 
 function userText(user: string | number | undefined): string | undefined {
   return user === undefined ? undefined : text('user', typeof user === 'number' ? `${user}` : user)
+}
+
+function storageOption(storage: ContainerOptions['storage']): NormalizedContainer['storage'] {
+  if (storage === undefined || storage === 'disk') return undefined
+  if (storage === 'tmpfs') return { size: undefined }
+  if (typeof storage === 'object' && storage !== null && Object.keys(storage).join() === 'size') {
+    return { size: optionalSize('storage', storage.size) }
+  }
+  throw invalid('storage', `cannot be ${show(storage)}`, "Use 'disk', 'tmpfs' or { size: '1g' }.")
 }
 
 /** Two mounts at one place would leave it to chance which is seen. */

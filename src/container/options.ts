@@ -61,8 +61,14 @@ export interface ContainerOptions {
   /** Told with every event of the container. */
   labels?: Record<string, string>
   annotations?: Record<string, string>
-  /** Objects, or Docker's short strings: `'/host:/target:ro'`. */
+  /** Objects, or Docker's short strings: `'/host:/target:ro'`, `'volume:/target'`. */
   mounts?: (Mount | string)[]
+  /**
+   * Where what it writes outside of its mounts is kept. `tmpfs`, or `{ size }` with the most that it holds: in memory, where syncing costs
+   * nothing, as a database for one test wants it; it counts as the container's memory, is gone when the program ends, and the volumes that
+   * the image declares are part of it. Default `disk`.
+   */
+  storage?: 'disk' | 'tmpfs' | { size: Size }
   /**
    * `none`: a network namespace with loopback only (the default). `host`: the host's, and its name, `/etc/hosts` and `/etc/resolv.conf`.
    * Or the networks of {@link Engine.networks} it is on, by name or id; the way out is by the one with the highest priority.

@@ -11,6 +11,7 @@ import type { UserMappings } from './namespaces/options.ts'
 import { findPeers } from './namespaces/peers.ts'
 import { userIn, usernsOf } from './namespaces/userns.ts'
 import { findUser, isMapped, mapUser } from './user.ts'
+import { mountSources } from './volumes.ts'
 
 /** A container that is to be configured. */
 export interface Preparation {
@@ -38,12 +39,13 @@ export async function prepareConfig(
   const userns = ids ?? usernsOf(context, asked)
   const { options, peers, etc } = await findPeers(asked, context.peer, hostname())
   const parameters = image.config.config
-  const [database, seccomp, apparmor, devices, blockIO] = await Promise.all([
+  const [database, seccomp, apparmor, devices, blockIO, sources] = await Promise.all([
     context.users.of(image.chain),
     loadSeccomp(options.seccomp as SeccompOption | undefined, { privileged: options.privileged }),
     appArmor(context, options),
     findDevices(options),
     findBlockIo(options.blkio),
+    mountSources(context, options.mounts),
   ])
   const found = findUser(options.user ?? parameters.User ?? '', database)
   return {
@@ -68,6 +70,7 @@ export async function prepareConfig(
     apparmor,
     devices,
     blockIO,
+    sources,
   }
 }
 

@@ -11,6 +11,7 @@ import { MONITOR_LOCK } from './places.ts'
 import { aboutContainer } from './plan.ts'
 import { moveDirectory, type ContainerRecord } from './record.ts'
 import { isActive, mustAllow } from './state.ts'
+import { keepVolumes, releaseVolumes } from './volumes.ts'
 
 /**
  * Removes a container: from here on its name is free and nobody finds it. What it had goes in the background; the engine waits for that
@@ -18,7 +19,7 @@ import { isActive, mustAllow } from './state.ts'
  */
 export async function removeContainer(
   core: ContainerCore,
-  { force }: { force: boolean },
+  { force, volumes }: { force: boolean; volumes: boolean },
 ): Promise<void> {
   const { context } = core
   for (;;) {
@@ -34,16 +35,26 @@ export async function removeContainer(
     const now = await core.status()
     if (isActive(now)) continue
     await takeDown(context, core.record)
-    await withdraw(context, core.record)
+    await withdraw(context, core.record, { volumes })
     core.removed()
     return
   }
 }
 
-/** Takes a container away whose monitor is kept out, and has what it had removed. */
-export async function withdraw(context: ContainersContext, record: ContainerRecord): Promise<void> {
+/**
+ * Takes a container away whose monitor is kept out, and has what it had removed.
+ *
+ * @param volumes its anonymous volumes go with it
+ */
+export async function withdraw(
+  context: ContainersContext,
+  record: ContainerRecord,
+  { volumes }: { volumes: boolean },
+): Promise<void> {
   const { places, journal } = context
-  const { id } = record
+  const { id, options } = record
+  // On the disk before the container is gone: whoever finishes this after a crash knows it, too.
+  await keepVolumes(context.run, options.mounts, !volumes && !options.autoRemove)
   const moved = await converting('remove', places.directory(id), () =>
     moveDirectory(places.directory(id), places.removing(id)),
   )
@@ -65,9 +76,10 @@ export async function withdraw(context: ContainersContext, record: ContainerReco
 
 /** Everything of a container that was withdrawn; its record last, so that the next engine can finish it. */
 export async function finishRemoval(
-  { removals, places }: ContainersContext,
+  { removals, places, run }: ContainersContext,
   record: ContainerRecord,
 ): Promise<void> {
+  await releaseVolumes(run, record.id, record.options.mounts)
   await removals.remove([...record.rootfs.remove, record.run, places.removing(record.id)])
 }
 

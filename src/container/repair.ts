@@ -105,7 +105,7 @@ async function removeAbandoned(context: ContainersContext, record: ContainerReco
   if (lock === 'busy') return
   await using _ = lock
   await takeDown(context, record)
-  await withdraw(context, record)
+  await withdraw(context, record, { volumes: true })
 }
 
 async function undoCreation(

@@ -6,6 +6,7 @@ import { KeelsonError, keelsonError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { HelperEvent } from '../runtime/protocol.ts'
 import { startTimer } from '../util/timer.ts'
+import type { NormalizedMount } from '../volume/mount-spec.ts'
 import { bundleFiles } from './bundle.ts'
 import { computeConfig } from './config.ts'
 import type { RunContext, RunnableImage } from './context.ts'
@@ -21,6 +22,7 @@ import { Output } from './output.ts'
 import { prepareConfig } from './prepare.ts'
 import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
+import { claimVolumes, mountLocks, resolveMounts, type ClaimedVolumes } from './volumes.ts'
 
 /** A run that is under way: a promise of its result, and the streams meanwhile. */
 export interface RunningProcess extends Promise<RunResult> {
@@ -78,6 +80,10 @@ interface Run {
   options: NormalizedOptions
   /** With `userns: 'auto'`: its range, until it has ended. */
   ids?: ClaimedIds
+  /** With nothing left open, once. */
+  mounts?: NormalizedMount[]
+  /** Its, until it has ended. */
+  volumes?: ClaimedVolumes | undefined
   started: number
   input: Input
   stdout: Output
@@ -108,7 +114,12 @@ async function carryOut(
   const runnable = await image
   context.running.set(run.id, runnable.descriptor)
   if (options.signal?.aborted) throw aborted(options.signal)
-  const { config, exit, ending } = await start(run, context, runnable)
+  const { config, exit, ending } = await start(run, context, runnable).catch(
+    async (error: unknown) => {
+      await letGo(run, context)
+      throw error
+    },
+  )
   const result = runResult(exit, {
     timedOut: ending === 'timeout',
     stdout: run.stdout.text(options),
@@ -142,7 +153,10 @@ async function start(run: Run, context: RunContext, image: RunnableImage) {
 async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
   const { id } = run
   await mustHavePeers(run.options, context.peer)
-  const options = await pinPeers(run.options, context.peer)
+  const pinned = await pinPeers(run.options, context.peer)
+  const parameters = image.config.config
+  run.mounts ??= await resolveMounts(context, pinned, parameters, pinned.signal)
+  const options = { ...pinned, mounts: run.mounts }
   if (options.userns === 'auto') {
     run.ids ??= await claimIds(context.places, { id, engine: context.directory })
   }
@@ -156,10 +170,19 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     everyController: false,
     ids: run.ids?.mappings,
   })
-  const config = computeConfig(input)
+  let config = computeConfig(input)
   // Whatever is wrong with the options has shown by now; from here on something is made.
   await prepareMountSources(options.mounts)
-  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, { spare: true }))
+  const user = { container: id, owners: [context.directory] }
+  const asked = { mounts: options.mounts, detached: false }
+  run.volumes ??= await claimVolumes(context, user, asked, image.chain, options.signal)
+  if (run.volumes !== undefined) {
+    const { mounts, sources } = run.volumes
+    config = computeConfig({ ...input, options: { ...input.options, mounts }, sources })
+  }
+  const wanted = { spare: true, tmpfs: options.storage }
+  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, wanted))
+  config.keelson.locks = [...config.keelson.locks, ...mountLocks(context, options.mounts)]
   const container = {
     id,
     hostname: hostnameOf(id, input.options, hostname()),
@@ -219,7 +242,8 @@ async function execute(
         break
       case 'removed':
         tell(() => context.emit('container.remove', about))
-        forget()
+        if (run.volumes === undefined) forget()
+        else void letGo(run, context).finally(forget)
         for (const failure of event.errors) {
           context.warn(
             'container-left-behind',
@@ -255,6 +279,15 @@ async function execute(
     stopTimer()
     options.signal?.removeEventListener('abort', abort)
     context.closing.removeEventListener('abort', close)
+  }
+}
+
+/** It is no more, and neither is what it had of volumes. */
+async function letGo({ id, volumes }: Run, context: RunContext): Promise<void> {
+  try {
+    await volumes?.release()
+  } catch (error) {
+    context.warn('container-left-behind', `Container ${id}: ${String(error)}`)
   }
 }
 

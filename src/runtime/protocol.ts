@@ -51,7 +51,10 @@ export type RootPlace =
       submounts?: boolean
     }
   /** One that nobody runs in, mounted for the operation alone, with what else a container would see in it. */
-  | { rootfs: RootfsMount[]; binds?: { source: string; target: string; subpath?: string | undefined; readonly?: boolean }[] }
+  | {
+      rootfs: RootfsMount[]
+      binds?: { source: string; target: string; subpath?: string | undefined; readonly?: boolean }[]
+    }
   /** A directory of this host. */
   | { directory: string }
 

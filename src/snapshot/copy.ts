@@ -1,12 +1,19 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { keelsonError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Helper, RootfsMount } from '../runtime/protocol.ts'
 import { makePrivateDirectory, makeRootDirectory } from '../store/directories.ts'
 import { converting } from '../store/errno.ts'
 import { acquireLock } from '../store/lock.ts'
 import { applyLayer, unpackPlaces, type ApplyFormat } from './apply.ts'
-import type { LayerSource, PreparedRootfs, Snapshotter, UnpackOptions } from './snapshotter.ts'
+import type {
+  LayerSource,
+  PreparedRootfs,
+  PrepareOptions,
+  Snapshotter,
+  UnpackOptions,
+} from './snapshotter.ts'
 import { StandingSnapshots } from './standing.ts'
 import { SnapshotTree } from './tree.ts'
 import { WritableLayers } from './writable.ts'
@@ -69,8 +76,14 @@ export class CopySnapshotter extends StandingSnapshots implements Snapshotter {
   async prepare(
     id: string,
     chain: readonly Digest[],
-    { durable = false }: { durable?: boolean } = {},
+    { durable = false, tmpfs }: PrepareOptions = {},
   ): Promise<PreparedRootfs> {
+    if (tmpfs !== undefined) {
+      throw keelsonError('KEELSON_UNSUPPORTED', 'Without overlayfs nothing is kept in memory.', {
+        option: 'storage',
+        hint: 'Leave storage out, or use the snapshotter "overlay".',
+      })
+    }
     const directory = join(durable ? this.durableDirectory : this.writable.path, id)
     const source = join(directory, 'fs')
     await converting('create', directory, () => mkdir(directory, { mode: 0o700 }))

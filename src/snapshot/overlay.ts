@@ -103,8 +103,13 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   async prepare(
     id: string,
     chain: readonly Digest[],
-    { durable = false, spare = false }: PrepareOptions = {},
+    { durable = false, spare = false, tmpfs }: PrepareOptions = {},
   ): Promise<PreparedRootfs> {
+    if (tmpfs !== undefined) {
+      const lower = this.#lower(chain)
+      const rootfs = { type: 'overlay', lower, tmpfs, options: this.#view } as const
+      return { rootfs: [rootfs], remove: [], locks: this.locks(chain) }
+    }
     if (spare) {
       const ready = this.#spares.take(chain)
       this.#spares.foresee(chain, (name) => this.#spare(name, chain))
@@ -138,12 +143,11 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   }
 
   #prepared(directory: string, chain: readonly Digest[], options: string[]): PreparedRootfs {
-    const top = chain.at(-1)
     const { upper, work } = placesIn(directory)
     return {
       rootfs: [{ type: 'overlay', lower: this.#lower(chain), upper, work, options }],
       remove: [directory],
-      locks: top === undefined ? [] : [{ path: this.tree.lock(top), mode: 'shared' }],
+      locks: this.locks(chain),
     }
   }
 

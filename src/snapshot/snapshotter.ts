@@ -41,6 +41,8 @@ export interface PrepareOptions {
   durable?: boolean
   /** It is for the launcher to mount, and at once: it may be one that was made ahead of time. */
   spare?: boolean
+  /** What is written is kept in memory, with at most so many bytes. */
+  tmpfs?: { size: number | undefined } | undefined
 }
 
 /**
@@ -68,7 +70,10 @@ export interface Snapshotter extends AsyncDisposable {
    * layer's. It lasts at most as long as this engine: nothing in it is ever synced to disk, and what a crash leaves is removed
    * by the next engine that opens. A durable one lasts until its trees are removed, and may be mounted again and again, by any engine.
    *
+   * One in memory (`tmpfs`) begins anew with each mount.
+   *
    * @param id names it among those of this engine, a durable one among all
+   * @throws `KEELSON_UNSUPPORTED` by a driver that has none in memory
    */
   prepare(id: string, chain: readonly Digest[], options?: PrepareOptions): Promise<PreparedRootfs>
 
@@ -77,6 +82,9 @@ export interface Snapshotter extends AsyncDisposable {
 
   /** The same, read-only and without anything to remove. */
   view(chain: readonly Digest[]): RootfsMount[]
+
+  /** To be held as long as a view is mounted. */
+  locks(chain: readonly Digest[]): PreparedRootfs['locks']
 
   /** Whether a container, of this or another process, uses the snapshot. */
   inUse(chainId: Digest): Promise<boolean>

@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
+import type { PreparedRootfs } from './snapshotter.ts'
 import type { SnapshotTree } from './tree.ts'
 import { durableLayers, type WritableLayers } from './writable.ts'
 
@@ -17,6 +18,11 @@ export abstract class StandingSnapshots implements AsyncDisposable {
 
   has(chainId: Digest): Promise<boolean> {
     return this.tree.has(chainId)
+  }
+
+  locks(chain: readonly Digest[]): PreparedRootfs['locks'] {
+    const top = chain.at(-1)
+    return top === undefined ? [] : [{ path: this.tree.lock(top), mode: 'shared' }]
   }
 
   inUse(chainId: Digest): Promise<boolean> {

@@ -21,7 +21,7 @@ export async function claimVolume(
 
 /** The containers that use a volume, or may come to. */
 export async function volumeUsers(
-  { places, isOver }: { places: VolumePlaces; isOver(user: VolumeUser): boolean },
+  { places, isOver }: { places: VolumePlaces; isOver: (user: VolumeUser) => boolean },
   name: string,
 ): Promise<string[]> {
   const users = await claims(places, name)

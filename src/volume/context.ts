@@ -13,6 +13,6 @@ export interface VolumesContext {
   devices: 'create' | 'skip'
   owners: 'keep' | 'squash'
   /** Whether this engine knows that the container has ended, although what it had is still being removed. */
-  isOver(user: VolumeUser): boolean
-  warn(code: string, message: string): void
+  isOver: (user: VolumeUser) => boolean
+  warn: (code: string, message: string) => void
 }

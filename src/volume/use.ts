@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import type { RootfsMount } from '../runtime/protocol.ts'
 import { claimVolume, volumeUsers, type VolumeUser } from './claims.ts'
@@ -24,9 +24,10 @@ export interface VolumeUse {
 
 /** A volume that a container has, and how to let go of it. */
 export interface UsedVolume {
-  source: VolumeSource
-  /** Once. The volume stays, unless it is an anonymous one of this container's that is not to be kept. */
-  release(): Promise<void>
+  /** Where another driver than `local` has mounted it. */
+  path?: string
+  /** The volume stays, unless it is an anonymous one of this container's that is not to be kept. */
+  release: () => Promise<void>
 }
 
 /**
@@ -63,7 +64,7 @@ export async function useVolume(
     }
     await lock.release()
     return {
-      source: sourceOf(context, record, path),
+      ...(path !== '' && { path }),
       release: () => releaseVolume(context, name, { container: user.container, path }),
     }
   }
@@ -99,7 +100,7 @@ export async function keepVolume(
   await saveVolume(places.record(name), { ...record, anonymous })
 }
 
-/** Takes a volume from a container that is no more. */
+/** Takes a volume from a container that is no more. A second call does nothing. */
 export async function releaseVolume(
   context: VolumesContext,
   name: string,
@@ -108,14 +109,23 @@ export async function releaseVolume(
   const { places, drivers } = context
   const record = await loadVolume(places, name)
   if (record === undefined) return
+  const claim = places.user(name, container)
+  if (!(await isThere(claim))) return
   const driver = drivers.get(record.driver)
   if (path !== '' && driver !== undefined) {
     await callDriver(driver, name, 'unmount', () => driver.unmount?.(record, { container, path }))
   }
-  await rm(places.user(name, container), { force: true })
+  await rm(claim, { force: true })
   if (record.anonymous?.container !== container || record.anonymous.keep) return
   // Named by another container, it stays until that is gone, too.
   if ((await volumeUsers(context, name)).length === 0) await removeVolume(context, record)
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 function sourceOf(

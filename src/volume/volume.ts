@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { KeelsonError, keelsonError } from '../errors.ts'
+import { keelsonError, type KeelsonError } from '../errors.ts'
+import { helperFailure } from '../runtime/connection.ts'
 import type { RequestOptions } from '../runtime/protocol.ts'
 import { convertingFile, fileError } from '../snapshot/files/failure.ts'
 import { offered, send } from '../snapshot/files/stream.ts'
@@ -202,10 +204,9 @@ export class Volume {
   }
 
   #failure(error: unknown, doing: string): unknown {
-    const failure = KeelsonError.is(error) ? error : fileError(error, doing, this.name)
-    const { errno, code } = failure as { errno?: string; code?: string }
-    if (errno !== 'ENOENT' && code !== 'KEELSON_FILE_NOT_FOUND') return failure
-    return volumeNotFound(this.name, error)
+    // Whatever went wrong in it: it was removed meanwhile.
+    if (!existsSync(this.#context.places.record(this.name))) return volumeNotFound(this.name, error)
+    return helperFailure(error) === undefined ? error : fileError(error, doing, this.name)
   }
 }
 

@@ -81,6 +81,9 @@ describe('normalizeRunOptions', () => {
       { userns: mappings({ containerID: 0, hostID: 1000, size: 1 }) },
       { userns: mappings({ containerID: 0, hostID: 1000, size: 1 }) },
     ],
+    [{ storage: 'disk' }, { storage: undefined }],
+    [{ storage: 'tmpfs' }, { storage: { size: undefined } }],
+    [{ storage: { size: '1m' } }, { storage: { size: 1_048_576 } }],
     [{ timeout: '1m30s' }, { timeout: 90_000 }],
     [{ timeout: Number.MAX_SAFE_INTEGER }, { timeout: Number.MAX_SAFE_INTEGER }],
     [{ maxOutput: '1k' }, { maxOutput: 1024 }],
@@ -100,6 +103,7 @@ describe('normalizeRunOptions', () => {
     labels: [{ a: 7 }, { '': 'x' }, { a: 'x\0' }, [], ['a=b'], 'a=b', 7, null],
     annotations: [{ a: 7 }, { '': 'x' }, [], null],
     mounts: ['/a:/b', {}, null, [7], [null], ['/a:/t', { type: 'tmpfs', target: '/t/' }]],
+    storage: ['memory', 7, null, {}, { size: 'x' }, { sizes: 1 }],
     networks: [
       7,
       {},

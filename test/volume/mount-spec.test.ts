@@ -11,6 +11,15 @@ const normalBind = {
 }
 const normalTmpfs = { type: 'tmpfs', readonly: false, size: undefined, mode: undefined }
 
+const normalVolume = {
+  type: 'volume',
+  source: 'v1',
+  target: '/t',
+  readonly: false,
+  nocopy: false,
+  anonymous: false,
+}
+
 describe('normalizeMount', () => {
   test.each<[Mount | string, object]>([
     ['/s:/t', normalBind],
@@ -35,6 +44,30 @@ describe('normalizeMount', () => {
       { ...normalBind, propagation: 'slave' },
     ],
     [
+      { ...bind, subpath: './a/../b/' },
+      { ...normalBind, subpath: 'b' },
+    ],
+    [{ ...bind, subpath: '.' }, normalBind],
+    ['v1:/t', normalVolume],
+    ['v1:/t:ro,nocopy', { ...normalVolume, readonly: true, nocopy: true }],
+    ['/t', { ...normalVolume, source: '', anonymous: true }],
+    [
+      { type: 'volume', target: '/t' },
+      { ...normalVolume, source: '', anonymous: true },
+    ],
+    [
+      { type: 'volume', source: 'v1', target: '/t', subpath: 'a/b' },
+      { ...normalVolume, subpath: 'a/b' },
+    ],
+    [
+      { type: 'image', source: 'busybox:1', target: '/t/', subpath: 'a' },
+      { type: 'image', source: 'busybox:1', target: '/t', subpath: 'a' },
+    ],
+    [
+      { type: 'tmpfs', target: '/t', uid: 1000, gid: 50 },
+      { ...normalTmpfs, target: '/t', uid: 1000, gid: 50 },
+    ],
+    [
       { type: 'tmpfs', target: '/t' },
       { ...normalTmpfs, target: '/t' },
     ],
@@ -48,8 +81,12 @@ describe('normalizeMount', () => {
 
   test.each<unknown>([
     '',
-    '/s',
+    '/',
+    'data',
     's:/t',
+    'v1:t',
+    'v1:/t:rshared',
+    ':/t',
     './s:/t',
     '/s:t',
     '/s:/',
@@ -63,6 +100,17 @@ describe('normalizeMount', () => {
     {},
     [],
     { type: 'volume', source: 'v', target: '/t' },
+    { type: 'volume', source: '/s', target: '/t' },
+    { type: 'volume', source: 'v1', target: '/t', nocopy: 'yes' },
+    { type: 'volume', source: 'v1', target: '/t', subpath: '../a' },
+    { type: 'volume', source: 'v1', target: '/t', subpath: '/a' },
+    { type: 'volume', source: 'v1', target: '/t', subpath: '' },
+    { ...bind, subpath: 'a/../..' },
+    { ...bind, subpath: 'a\0' },
+    { type: 'image', target: '/t' },
+    { type: 'image', source: '', target: '/t' },
+    { type: 'tmpfs', target: '/t', uid: -1 },
+    { type: 'tmpfs', target: '/t', gid: 'root' },
     { type: 'bind', target: '/t' },
     { type: 'bind', source: '/s' },
     { ...bind, source: '' },

@@ -51,6 +51,7 @@ impl PlannedMount {
                 config,
                 options,
                 idmap: None,
+                extension,
             });
         }
         if options.bind && config.source.is_none() {

@@ -25,6 +25,7 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
     open: (options) => openRoot(core, options),
     compare: async ({ signal }) => {
       await mustBeThere(core)
+      if (record.options.storage !== undefined) throw inMemory(core, 'KEELSON_UNSUPPORTED')
       const mounts = (await configOf(core)).mounts.map(({ destination }) => destination)
       const releases = await holdLayers(core, signal)
       return {
@@ -83,6 +84,9 @@ async function openRoot(core: ContainerCore, options: RootOptions): Promise<Open
       await releaseAll(releases)
       return { place: started, [Symbol.asyncDispose]: async () => {} }
     }
+    if (write && core.record.options.storage !== undefined) {
+      throw inMemory(core, 'KEELSON_CONTAINER_STATE')
+    }
     releases.push(...(await holdLayers(core, signal)))
     const binds = submounts ? bindsOf(await configOf(core), core.record.run) : []
     const place = { rootfs: core.record.rootfs.rootfs, binds }
@@ -101,6 +105,17 @@ async function whileThere<T>(core: ContainerCore, request: Promise<T>): Promise<
     await mustBeThere(core)
     throw error
   }
+}
+
+/** Its writable layer begins with the program and ends with it. */
+function inMemory(
+  { id, record }: ContainerCore,
+  code: 'KEELSON_UNSUPPORTED' | 'KEELSON_CONTAINER_STATE',
+) {
+  return keelsonError(code, `What the container ${record.name} writes is kept in memory alone.`, {
+    container: id,
+    hint: 'Copy files while it runs, or create it without storage.',
+  })
 }
 
 async function mustBeThere(core: ContainerCore): Promise<void> {
@@ -173,15 +188,18 @@ async function releaseAll(releases: Release[]): Promise<void> {
 }
 
 /** Volumes and files of the host; what is made anew for each run is not there yet. */
-function bindsOf({ mounts }: OciConfig, run: string) {
+function bindsOf({ mounts, keelson }: OciConfig, run: string) {
+  const extensions = keelson.mounts ?? {}
   return mounts
-    .filter(({ options, source }) => {
+    .filter(({ options, source, destination }) => {
+      if (extensions[destination]?.rootfs !== undefined) return false
       const bind = options.includes('bind') || options.includes('rbind')
       return bind && !source.startsWith(`${run}/`) && existsSync(source)
     })
     .map(({ source, destination, options }) => ({
       source,
       target: destination,
+      subpath: extensions[destination]?.subpath,
       readonly: options.includes('ro') || options.includes('rro'),
     }))
 }

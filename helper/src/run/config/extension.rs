@@ -79,7 +79,7 @@ pub enum RootfsMount {
     },
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tmpfs {
     /// Bytes; the kernel's default is half of the memory.
     pub size: Option<u64>,
