@@ -225,7 +225,8 @@ function imageName(source: string | Image): string {
 /** Below the source, whatever that is. */
 function part(subpath: string | undefined): { subpath?: string } {
   if (subpath === undefined) return {}
-  const path = typeof subpath === 'string' ? normalize(subpath).replace(/\/$/, '') : ''
+  const path =
+    typeof subpath === 'string' && subpath !== '' ? normalize(subpath).replace(/\/$/, '') : ''
   const outside = path === '..' || path.startsWith('../') || path.startsWith('/')
   if (path === '' || outside || path.includes('\0')) {
     throw invalid(`has a subpath ${show(subpath)}`, 'Give a relative path within the source.')
