@@ -367,6 +367,8 @@ export async function repairCrash(
   if (lock === 'busy') return 'busy'
   await using _ = lock
   await takeDown(context, record)
+  // Another process has removed it since.
+  if ((await loadRecord(context.places.record(record.id))) === undefined) return undefined
   const last = await readState(path)
   if (last === undefined || !isActive(last.status)) return last
   const state = crashedState(last, new Date())
