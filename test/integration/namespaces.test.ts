@@ -31,6 +31,27 @@ const sleeping = (options: Partial<CreateOptions> = {}) =>
 const sh = async (container: Container, line: string, user?: string) =>
   (await container.exec(['sh', '-c', line], user === undefined ? {} : { user })).stdout.trim()
 
+const queues = async (container: Container) => {
+  const { state } = await container.inspect()
+  return (await stat(`/proc/${state.pid}/root/dev/mqueue`)).dev
+}
+
+const namespace = async (container: Container, kind: string) =>
+  await readlink(`/proc/${(await container.inspect()).state.pid}/ns/${kind}`)
+
+/** Of a process, as the host sees them. */
+const uidsOf = async (container: Container) => {
+  const { state } = await container.inspect()
+  const status = await readFile(`/proc/${state.pid}/status`, 'utf8')
+  return /^Uid:\t(\d+)/m.exec(status)?.[1]
+}
+
+/** What a line says in a container with users of its own. */
+const own = async (line: string, options: Partial<CreateOptions>) => {
+  await using container = await sleeping({ userns: 'auto', ...options })
+  return await sh(container, line)
+}
+
 describe("another container's namespaces", () => {
   it('pid: both see the processes of both, and each ends with its own', async () => {
     await using first = await sleeping({ name: 'first-of-two' })
@@ -68,10 +89,6 @@ describe("another container's namespaces", () => {
     expect(await sh(third, 'ipcs -m')).not.toContain('4096')
     await sh(second, 'echo more >> /dev/shm/file')
     expect(await first.files.readFile('/dev/shm/file', { encoding: 'utf8' })).toBe('shared\nmore\n')
-    const queues = async (container: Container) => {
-      const { state } = await container.inspect()
-      return (await stat(`/proc/${state.pid}/root/dev/mqueue`)).dev
-    }
     expect(await queues(second)).toBe(await queues(first))
     expect(await queues(third)).not.toBe(await queues(first))
   })
@@ -136,8 +153,6 @@ describe("another container's namespaces", () => {
       networks: { container: first },
       uts: { container: first },
     })
-    const namespace = async (container: Container, kind: string) =>
-      await readlink(`/proc/${(await container.inspect()).state.pid}/ns/${kind}`)
     await first.restart({ timeout: 0 })
     expect(await namespace(second, 'net')).not.toBe(await namespace(first, 'net'))
     await second.restart({ timeout: 0 })
@@ -195,13 +210,6 @@ describe("another container's namespaces", () => {
 })
 
 describe('users of its own', () => {
-  /** Of a process, as the host sees them. */
-  const uidsOf = async (container: Container) => {
-    const { state } = await container.inspect()
-    const status = await readFile(`/proc/${state.pid}/status`, 'utf8')
-    return /^Uid:\t(\d+)/m.exec(status)?.[1]
-  }
-
   it('are nobody on the host', async () => {
     await using container = await sleeping({ userns: 'auto' })
     const { userMappings, state, runtime } = await container.inspect()
@@ -228,15 +236,15 @@ describe('users of its own', () => {
     {
       await using first = await sleeping({ userns: 'auto' })
       await using second = await sleeping({ userns: 'auto' })
-      const own = await uidsOf(first)
-      expect(await uidsOf(second)).not.toBe(own)
+      const uid = await uidsOf(first)
+      expect(await uidsOf(second)).not.toBe(uid)
       const { stdout } = await test.engine.run(test.image, ['cat', '/proc/self/uid_map'], {
         userns: 'auto',
       })
-      expect([own, await uidsOf(second)]).not.toContain(stdout.trim().split(/ +/)[1])
+      expect([uid, await uidsOf(second)]).not.toContain(stdout.trim().split(/ +/)[1])
       expect(await readdir(ids)).toHaveLength(2)
       await first.restart({ timeout: 0 })
-      expect(await uidsOf(first)).toBe(own)
+      expect(await uidsOf(first)).toBe(uid)
     }
     expect(await readdir(ids)).toEqual([])
     const short = await sleeping({ userns: 'auto', command: ['true'], autoRemove: true })
@@ -357,24 +365,20 @@ describe('users of its own', () => {
   })
 
   it('have terminals, init, limits, read-only roots and networks of their own', async () => {
-    const run = async (line: string, options: Partial<CreateOptions>) => {
-      await using container = await sleeping({ userns: 'auto', ...options })
-      return await sh(container, line)
-    }
-    expect(await run('ls -ln /dev/console /dev/pts/0 | grep -c " 0 "', { tty: true })).toBe('2')
-    expect(await run('cat /proc/1/cmdline', { init: true })).toContain('init')
-    expect(await run('cat /proc/1/oom_score_adj', { oomScoreAdj: 500 })).toBe('500')
-    expect(await run('touch /x 2>/dev/null || echo refused', { readonly: true })).toBe('refused')
+    expect(await own('ls -ln /dev/console /dev/pts/0 | grep -c " 0 "', { tty: true })).toBe('2')
+    expect(await own('cat /proc/1/cmdline', { init: true })).toContain('init')
+    expect(await own('cat /proc/1/oom_score_adj', { oomScoreAdj: 500 })).toBe('500')
+    expect(await own('touch /x 2>/dev/null || echo refused', { readonly: true })).toBe('refused')
     expect(
-      await run('cat /proc/sys/net/core/somaxconn', { sysctls: { 'net.core.somaxconn': '77' } }),
+      await own('cat /proc/sys/net/core/somaxconn', { sysctls: { 'net.core.somaxconn': '77' } }),
     ).toBe('77')
-    expect(await run('cat /proc/sys/kernel/msgmax', { sysctls: { 'kernel.msgmax': '9000' } })).toBe(
+    expect(await own('cat /proc/sys/kernel/msgmax', { sysctls: { 'kernel.msgmax': '9000' } })).toBe(
       '9000',
     )
     for (const options of [{ networks: 'host' }, { pid: 'host' }, { uts: 'host' }] as const) {
-      expect(await run('echo runs', options)).toBe('runs')
+      expect(await own('echo runs', options)).toBe('runs')
     }
-    expect(await run('ls /sys/class/net', { ports: [80] })).toBe('eth0\nlo')
+    expect(await own('ls /sys/class/net', { ports: [80] })).toBe('eth0\nlo')
   })
 
   it('stand on copied layers as well', async () => {
@@ -405,9 +409,9 @@ describe('users of its own', () => {
   })
 
   it('of a program that was killed are given back by the next', async () => {
-    await using own = await testEngine()
-    const ids = join(own.root, 'containers', 'ids')
-    const killed = await program(own)
+    await using first = await testEngine()
+    const ids = join(first.root, 'containers', 'ids')
+    const killed = await program(first)
     await killed.ask(
       `await engine.containers.run({ command: ['sleep', '1000'], image, userns: 'auto' }); say(1)`,
     )
@@ -423,7 +427,7 @@ describe('users of its own', () => {
     )
     expect(await readdir(ids)).toHaveLength(3)
     await killed.kill()
-    await using next = await Engine.open({ root: own.root, runRoot: own.runRoot })
+    await using next = await Engine.open({ root: first.root, runRoot: first.runRoot })
     // The monitor of the bound one removes it by itself, unless the engine is quicker.
     await expect.poll(() => readdir(ids)).toHaveLength(1)
     const stays = await next.containers.get('stays')
