@@ -157,7 +157,14 @@ export class LayerFetcher {
       }
       // A download that fails ends the unpacking that waits for its bytes. It is over when what it got is off the disk: who tried
       // again before would join it, and fail with it.
-      await together(flight, [() => whole.finally(() => ended), unpack])
+      const download = async () => {
+        try {
+          await whole
+        } finally {
+          await ended
+        }
+      }
+      await together(flight, [download, unpack])
     }
     return this.#unpacks.join(task.chainId, work, { signal, onEvent })
   }
