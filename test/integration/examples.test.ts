@@ -54,6 +54,7 @@ const EXPECTED: Record<string, Expected> = {
     ],
     output: /\n37 91\r*\n[^]*exit code 7\r*\n$/,
   },
+  'volumes.ts': { output: /^hello\n\n$/ },
   'files.ts': {
     output: /^HELLO\n\nadded \/work\nadded \/work\/in\nadded \/work\/out\nHELLO\n\n$/,
     files: { 'copy/in': /^hello\n$/, 'copy/out': /^HELLO\n$/ },
