@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { root } from '../support/repository.ts'
 
 /** Fewer where the processor is emulated: it is as slow in using an engine as in killing it. */
-const rounds = process.env['KEELSON_TEST_SLOWNESS'] === undefined ? 12 : 3
+const rounds = process.env['KEELSON_TEST_SLOWNESS'] === undefined ? 4 : 2
 
 it('kills at random moments leave nothing that the next engine does not repair', async () => {
   const { stdout } = await promisify(execFile)(
