@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { existsSync } from 'node:fs'
 import { keelsonError } from '../../errors.ts'
 import type { ConfigChanges } from '../../image/commit.ts'
@@ -5,6 +6,7 @@ import { helperFailure } from '../../runtime/connection.ts'
 import type { RootPlace } from '../../runtime/protocol.ts'
 import type { OpenRoot, RootOptions } from '../../snapshot/files/files.ts'
 import { acquireLock } from '../../store/lock.ts'
+import { throwIfAborted } from '../../util/abort.ts'
 import { deferred } from '../../util/deferred.ts'
 import { tryMonitorLock, type ContainerCore } from '../core.ts'
 import type { OciConfig } from '../oci-runtime.ts'
@@ -13,6 +15,10 @@ import type { CommitAccess } from './commit.ts'
 import type { CopyAccess } from './copy-in.ts'
 
 type Release = () => Promise<void> | void
+
+/** How often the lock is tried for, and how long to wait between. */
+const ATTEMPTS = 100
+const PAUSE_MS = 5
 
 /** What the files of a container, its copies and commits work on. */
 export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess {
@@ -145,12 +151,10 @@ async function keepStopped(
     }, signal)
     .catch(entered.reject)
   await entered.promise
-  const lock = await tryMonitorLock(core.context.run.launcher, core.record).catch(
-    (error: unknown) => {
-      leave.resolve()
-      throw error
-    },
-  )
+  const lock = await monitorLock(core, signal).catch((error: unknown) => {
+    leave.resolve()
+    throw error
+  })
   if (lock !== 'busy') {
     return [() => leave.resolve(), async () => await lock?.[Symbol.asyncDispose]()]
   }
@@ -163,6 +167,17 @@ async function keepStopped(
     `Cannot change files of the container ${name}: it is being started or has just ended.`,
     { container: id, name, status, hint: 'Try again.' },
   )
+}
+
+/** A monitor that has told of the end holds its lock for a moment more. */
+async function monitorLock(core: ContainerCore, signal: AbortSignal | undefined) {
+  for (let attempt = 1; ; attempt++) {
+    throwIfAborted(signal, 'The access to files')
+    const lock = await tryMonitorLock(core.context.run.launcher, core.record)
+    if (lock !== 'busy' || attempt === ATTEMPTS) return lock
+    if ((await runningPlace(core, true)) !== undefined) return lock
+    await pause(PAUSE_MS)
+  }
 }
 
 /** No sweep takes its layers away. */
