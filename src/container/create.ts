@@ -36,6 +36,8 @@ export async function createContainer(
 ): Promise<Created> {
   const asked = normalizeCreateOptions(options)
   const pinned = await pinPeers(asked, context.run.peer)
+  // From before the look: a sweep must not take the image between that and the record.
+  await using _ = await context.lease()
   const image = await findImage(context, options)
   const mounts = await resolveMounts(context.run, pinned, image.parameters, options.signal)
   const normalized = { ...pinned, mounts }
@@ -71,7 +73,6 @@ export async function createContainer(
   const made: string[] = []
   let volumes: ClaimedVolumes | undefined
   try {
-    await using _ = await context.lease()
     const directory = begin(places, id, { engine: context.engine, directory: run.directory })
     made.push(directory)
     const claim = join(directory, CLAIM)

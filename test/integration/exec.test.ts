@@ -241,7 +241,8 @@ describe('spawn', () => {
     expect(await ask('stty size')).toContain('\n30 100\r\n')
     await shell.resize({ columns: 80, rows: 24 })
     expect(await ask('stty size')).toContain('\n24 80\r\n')
-    shell.stdin.write("echo g''o; sleep 1000\n")
+    // By a process that is in the foreground already: the shell's own would be there before its child is.
+    shell.stdin.write(`sh -c "echo g''o; sleep 1000"\n`)
     await until(shell.stdout, 'go\r\n')
     shell.stdin.write('\x03')
     expect(await ask('echo interrupted')).toContain('\ninterrupted\r\n')
