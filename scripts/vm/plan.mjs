@@ -8,6 +8,23 @@ const NOT_IN_GUEST = ['debian', 'package', 'arm64', 'examples']
 
 /** What does not depend on the kind of machine, and is slow on an emulated processor: only with `all`. */
 const NOT_IN_CORE = [
+  'attach',
+  'bad-options',
+  'container-files',
+  'container-lifetime',
+  'containers',
+  'exec',
+  'image-archives',
+  'logs',
+  'made-ahead',
+  'namespaces',
+  'network',
+  'network-names',
+  'observe',
+  'oci-runtime',
+  'run-options',
+  'torture',
+  'volumes',
   'from-host',
   'image-from',
   'images',
