@@ -24,7 +24,13 @@ const EXPECTED = new Set([
 ])
 
 /** What it finds when a monitor, a worker, or a container's process was killed. */
-const KILLED = new Set(['KEELSON_HELPER_FAILED', 'KEELSON_KILLED', 'KEELSON_START_FAILED'])
+const KILLED = new Set([
+  // The monitor was what was killed, while it was asked.
+  'KEELSON_CLOSED',
+  'KEELSON_HELPER_FAILED',
+  'KEELSON_KILLED',
+  'KEELSON_START_FAILED',
+])
 
 /** So many in a row: its launcher is gone, and it is over. */
 const HOPELESS = 20
