@@ -1,6 +1,6 @@
 import type { Containers } from './container/containers.ts'
-import type { RunOptions } from './container/options.ts'
-import type { RunningProcess } from './container/run.ts'
+import type { RunOptions } from './container/options/options.ts'
+import type { RunningProcess } from './container/run/run.ts'
 import type { EngineCore } from './engine-core.ts'
 import type { DiskUsage } from './engine-df.ts'
 import type { EngineInfo } from './engine-info.ts'

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
-import { decodeJournalLine } from './container/journal-lines.ts'
+import { decodeJournalLine } from './container/events/journal-lines.ts'
 import type { EngineEvents } from './events.ts'
 import { JournalReader } from './store/journal-reader.ts'
 import type { Journal } from './store/journal.ts'

@@ -1,6 +1,6 @@
 import { keelsonError } from './errors.ts'
-import type { ContainerEvents } from './container/events.ts'
-import { CONTAINER_EVENTS, decodeJournalLine } from './container/journal-lines.ts'
+import type { ContainerEvents } from './container/events/events.ts'
+import { CONTAINER_EVENTS, decodeJournalLine } from './container/events/journal-lines.ts'
 import { refuseUnknown } from './container/normalize/call.ts'
 import { JournalReader } from './store/journal-reader.ts'
 import { parseDuration, type Duration } from './util/duration.ts'

@@ -16,7 +16,7 @@ export {
 export { ERRORS } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
 export type { EngineEvent, EngineEvents, EventFilters, EventsOptions } from './events.ts'
-export type { AboutContainer, ContainerEvents } from './container/events.ts'
+export type { AboutContainer, ContainerEvents } from './container/events/events.ts'
 export type {
   BlockIo,
   ContainerOptions,
@@ -24,7 +24,7 @@ export type {
   NetworkAttachment,
   RunOptions,
   Ulimit,
-} from './container/options.ts'
+} from './container/options/options.ts'
 export type {
   ContainerReference,
   SharedWith,
@@ -40,9 +40,9 @@ export type {
   HealthcheckOptions,
   LogOptions,
   RestartPolicy,
-} from './container/create-options.ts'
-export type { ContainerExit } from './container/monitor-state.ts'
-export type { WaitCondition } from './container/wait-condition.ts'
+} from './container/options/create-options.ts'
+export type { ContainerExit } from './container/lifecycle/monitor-state.ts'
+export type { WaitCondition } from './container/lifecycle/wait-condition.ts'
 export type { Attachment, AttachOptions } from './container/attach/attach.ts'
 export type { ExecOptions, ProcessOptions, SpawnOptions } from './container/exec/options.ts'
 export type { ExecProcess } from './container/exec/process.ts'
@@ -52,10 +52,10 @@ export type { TerminalSize } from './runtime/monitor-protocol.ts'
 export type { LogSink } from './container/logs/sink.ts'
 export type { ContainerFilters } from './container/filters.ts'
 export type { ContainerHealth, ContainerInspect, ContainerState } from './container/inspect.ts'
-export type { UpdateOptions } from './container/update.ts'
+export type { UpdateOptions } from './container/lifecycle/update.ts'
 export type { ContainerStatus } from './runtime/monitor-protocol.ts'
-export type { RunResult } from './container/result.ts'
-export type { RunningProcess } from './container/run.ts'
+export type { RunResult } from './container/run/result.ts'
+export type { RunningProcess } from './container/run/run.ts'
 export type {
   CpuStats,
   IoStats,

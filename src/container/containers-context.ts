@@ -1,8 +1,8 @@
 import type { Images } from '../image/images.ts'
 import type { Journal } from '../store/journal.ts'
 import type { RunContext } from './context.ts'
-import type { ContainerPlaces } from './places.ts'
-import type { Removals } from './removals.ts'
+import type { ContainerPlaces } from './record/places.ts'
+import type { Removals } from './lifecycle/removals.ts'
 
 /** What the containers of an engine share. */
 export interface ContainersContext {

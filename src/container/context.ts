@@ -5,12 +5,12 @@ import type { CgroupBase } from '../runtime/cgroup.ts'
 import type { HostFacts } from '../runtime/host.ts'
 import type { Launcher } from '../runtime/launcher.ts'
 import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
-import type { ContainerEvents } from './events.ts'
-import type { NetworkingContext } from './networking.ts'
+import type { ContainerEvents } from './events/events.ts'
+import type { NetworkingContext } from './config/networking.ts'
 import type { FindPeer } from './namespaces/peers.ts'
-import type { ContainerPlaces } from './places.ts'
-import type { UserDatabases } from './user-lookup.ts'
-import type { MountingContext } from './volumes.ts'
+import type { ContainerPlaces } from './record/places.ts'
+import type { UserDatabases } from './user/user-lookup.ts'
+import type { MountingContext } from './config/volumes.ts'
 
 /** What a run needs of its engine. */
 export interface RunContext extends MountingContext {

@@ -1,7 +1,7 @@
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseReference } from '../oci/reference.ts'
 import { keelsonError } from '../errors.ts'
-import type { RecordedImage } from './record.ts'
+import type { RecordedImage } from './record/record.ts'
 
 /** Which containers to list. All that are given must hold; of several values, one. */
 export interface ContainerFilters {

@@ -1,13 +1,13 @@
 import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
-import { commandLine } from './command.ts'
-import { exitOf, type ContainerExit } from './monitor-state.ts'
+import { commandLine } from './config/command.ts'
+import { exitOf, type ContainerExit } from './lifecycle/monitor-state.ts'
 import type { UserMappings } from './namespaces/options.ts'
-import type { NormalizedCreate } from './normalize-create.ts'
-import type { OciConfig } from './oci-runtime.ts'
-import type { ContainerRecord } from './record.ts'
-import { planStop } from './plan.ts'
+import type { NormalizedCreate } from './normalize/create.ts'
+import type { OciConfig } from './config/oci-runtime.ts'
+import type { ContainerRecord } from './record/record.ts'
+import { planStop } from './lifecycle/plan.ts'
 
 /** How a container is, at one moment. */
 export interface ContainerState extends ContainerExit {

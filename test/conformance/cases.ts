@@ -1,4 +1,4 @@
-import type { RunOptions } from '../../src/container/options.ts'
+import type { RunOptions } from '../../src/container/options/options.ts'
 
 /** The same wishes, in our words and in those of Docker's API (the body of POST /containers/create). */
 export interface Case {

@@ -14,8 +14,8 @@ import {
   type Arbitrary,
 } from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { computeConfig } from '../../src/container/config.ts'
-import type { RunOptions } from '../../src/container/options.ts'
+import { computeConfig } from '../../src/container/config/config.ts'
+import type { RunOptions } from '../../src/container/options/options.ts'
 import { CAPABILITIES } from '../../src/security/capabilities.ts'
 import { configInput, configSchema } from './config-input.ts'
 

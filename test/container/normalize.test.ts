@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import { anything, assert, constantFrom, dictionary, property } from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CONTAINER_OPTIONS, normalizeRunOptions } from '../../src/container/normalize.ts'
-import type { RunOptions } from '../../src/container/options.ts'
+import { CONTAINER_OPTIONS, normalizeRunOptions } from '../../src/container/normalize/normalize.ts'
+import type { RunOptions } from '../../src/container/options/options.ts'
 import { KeelsonError, type IdMapping, type UserMappings } from '../../src/index.ts'
 
 const MIB = 2 ** 20

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { storageError } from '../../store/errno.ts'
 import type { ContainerCore } from '../core.ts'
-import { isActive } from '../state.ts'
+import { isActive } from '../lifecycle/state.ts'
 import type { AttachTarget } from './attach.ts'
 
 /** What attaching to a container takes; one without a monitor gets one, which ends with its last connection unless it is started. */

@@ -3,10 +3,10 @@ import { keelsonError } from '../../errors.ts'
 import type { TerminalSize } from '../../runtime/monitor-protocol.ts'
 import type { UserNamespacePlan } from '../../runtime/protocol.ts'
 import { planCapabilities } from '../../security/capabilities.ts'
-import type { OciConfig, OciProcess } from '../oci-runtime.ts'
+import type { OciConfig, OciProcess } from '../config/oci-runtime.ts'
 import { show } from '../../util/printable.ts'
 import { userIn } from '../namespaces/userns.ts'
-import { findUser, mapUser, type UserDatabase } from '../user.ts'
+import { findUser, mapUser, type UserDatabase } from '../user/user.ts'
 import type { ProcessOptions } from './options.ts'
 
 /** What a program in a running container is planned from. */

@@ -5,9 +5,9 @@ import type { ExecPlan } from '../../runtime/monitor-protocol.ts'
 import type { ExecEvent, MonitorClient } from '../../runtime/monitor.ts'
 import { deferred } from '../../util/deferred.ts'
 import { startFailure } from '../failure.ts'
-import type { ContainerExit } from '../monitor-state.ts'
-import { howItEnded } from '../result.ts'
-import { openPipes, type Pipes } from '../stdio.ts'
+import type { ContainerExit } from '../lifecycle/monitor-state.ts'
+import { howItEnded } from '../run/result.ts'
+import { openPipes, type Pipes } from '../run/stdio.ts'
 import type { PlannedExec } from './plan.ts'
 
 /** A program that runs in a container. */

@@ -1,8 +1,8 @@
 import type { RootfsMount } from '../../runtime/protocol.ts'
 import type { ContainerCore } from '../core.ts'
-import type { OciConfig } from '../oci-runtime.ts'
-import { readUsers } from '../user-lookup.ts'
-import type { UserDatabase } from '../user.ts'
+import type { OciConfig } from '../config/oci-runtime.ts'
+import { readUsers } from '../user/user-lookup.ts'
+import type { UserDatabase } from '../user/user.ts'
 import type { ExecTarget } from './exec.ts'
 import { planExec } from './plan.ts'
 

@@ -1,6 +1,6 @@
 import { keelsonError } from '../../errors.ts'
 import type { ContainerCore } from '../core.ts'
-import { isActive } from '../state.ts'
+import { isActive } from '../lifecycle/state.ts'
 import type { LogSource } from './logs.ts'
 
 /** The log of a container. @throws `KEELSON_INVALID_OPTION` when it keeps none */

@@ -1,6 +1,6 @@
 import type { NormalizedMount } from '../../volume/mount-spec.ts'
 import { invalid } from '../normalize/values.ts'
-import type { ContainerOptions } from '../options.ts'
+import type { ContainerOptions } from '../options/options.ts'
 import { isShare } from './options.ts'
 
 /** What is in the files of /etc that come with a network, and so with the container whose network is joined. */

@@ -1,4 +1,4 @@
-import type { NormalizedContainer } from '../normalize.ts'
+import type { NormalizedContainer } from '../normalize/normalize.ts'
 
 /** What a container is called: as asked for; as the host, whose network it shares; by its id. */
 export function hostnameOf(

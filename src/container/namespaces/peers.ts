@@ -1,7 +1,7 @@
 /** The containers whose namespaces another one joins. */
 import { keelsonError, KeelsonError } from '../../errors.ts'
 import type { ContainerStatus } from '../../runtime/monitor-protocol.ts'
-import type { NormalizedContainer } from '../normalize.ts'
+import type { NormalizedContainer } from '../normalize/normalize.ts'
 import { hostnameOf } from './hostname.ts'
 import { isShare } from './options.ts'
 

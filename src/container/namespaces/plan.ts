@@ -1,6 +1,6 @@
 /** Namespaces in the words of the OCI runtime specification. Pure. */
-import type { NormalizedContainer } from '../normalize.ts'
-import type { OciLinux, PeerPlan } from '../oci-runtime.ts'
+import type { NormalizedContainer } from '../normalize/normalize.ts'
+import type { OciLinux, PeerPlan } from '../config/oci-runtime.ts'
 import { isShare, type UserMappings } from './options.ts'
 import type { Peers } from './peers.ts'
 

@@ -1,8 +1,8 @@
 /** A user namespace of a container's own. */
 import { keelsonError } from '../../errors.ts'
 import type { RunContext } from '../context.ts'
-import type { NormalizedContainer } from '../normalize.ts'
-import { isMapped, type ContainerUser } from '../user.ts'
+import type { NormalizedContainer } from '../normalize/normalize.ts'
+import { isMapped, type ContainerUser } from '../user/user.ts'
 import { mappingsOf } from './id-ranges.ts'
 import type { UserMappings } from './options.ts'
 

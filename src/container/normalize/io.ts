@@ -2,7 +2,7 @@
 import type { DeviceRule } from '../../security/devices.ts'
 import { show } from '../../util/printable.ts'
 import { parseSize, type Size } from '../../util/size.ts'
-import type { BlockIo } from '../options.ts'
+import type { BlockIo } from '../options/options.ts'
 import { entries, invalid, list, range, text } from './values.ts'
 
 /** {@link BlockIo} in one form: devices by their paths on the host. */

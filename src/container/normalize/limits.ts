@@ -2,7 +2,7 @@
 import { nearest } from '../../util/nearest.ts'
 import { show } from '../../util/printable.ts'
 import type { Size } from '../../util/size.ts'
-import type { ContainerOptions, Ulimit } from '../options.ts'
+import type { ContainerOptions, Ulimit } from '../options/options.ts'
 import { invalid, optionalSize, range } from './values.ts'
 
 const MIN_MEMORY = 6 * 1024 * 1024

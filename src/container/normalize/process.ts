@@ -1,6 +1,6 @@
 /** What is executed: entrypoint, environment, working directory, and the devices it finds. */
 import { show } from '../../util/printable.ts'
-import type { Device } from '../options.ts'
+import type { Device } from '../options/options.ts'
 import { entries, invalid, list, text, words } from './values.ts'
 
 /** An empty word is Docker's way to say "none". */

@@ -1,6 +1,6 @@
 import type { ContainerCore } from '../core.ts'
-import type { OciConfig } from '../oci-runtime.ts'
-import { isActive } from '../state.ts'
+import type { OciConfig } from '../config/oci-runtime.ts'
+import { isActive } from '../lifecycle/state.ts'
 import type { StatsTarget } from './stream.ts'
 
 const WHAT = 'reading the statistics'

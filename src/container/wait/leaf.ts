@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MonitorState } from '../../runtime/monitor-protocol.ts'
 import { unlessAborted } from '../../util/abort.ts'
 import { parseDuration, type Duration } from '../../util/duration.ts'
-import { exitOf } from '../monitor-state.ts'
-import { isActive } from '../state.ts'
+import { exitOf } from '../lifecycle/monitor-state.ts'
+import { isActive } from '../lifecycle/state.ts'
 import { NotReady, type WaitStrategy, type WaitTarget } from './strategy.ts'
 
 /** What every strategy takes. */

@@ -1,6 +1,6 @@
 import type { HealthState } from '../../runtime/monitor-protocol.ts'
-import { exitOf, type ContainerExit } from '../monitor-state.ts'
-import { isActive } from '../state.ts'
+import { exitOf, type ContainerExit } from '../lifecycle/monitor-state.ts'
+import { isActive } from '../lifecycle/state.ts'
 import { readListening, type ListeningSocket } from './sockets.ts'
 import type { WaitLine, WaitTarget } from './strategy.ts'
 

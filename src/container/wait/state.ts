@@ -1,6 +1,6 @@
 import type { MonitorState } from '../../runtime/monitor-protocol.ts'
-import { exitOf } from '../monitor-state.ts'
-import { isActive } from '../state.ts'
+import { exitOf } from '../lifecycle/monitor-state.ts'
+import { isActive } from '../lifecycle/state.ts'
 import { timeoutOf, whileRunning, type WaitOptions } from './leaf.ts'
 import { NotReady, type WaitStrategy } from './strategy.ts'
 

@@ -2,7 +2,7 @@ import { connectTo } from '../connect.ts'
 import type { ContainerCore } from '../core.ts'
 import { readLogs } from '../logs/logs.ts'
 import { logSource } from '../logs/source.ts'
-import { hasHealthCheck } from '../wait-condition.ts'
+import { hasHealthCheck } from '../lifecycle/wait-condition.ts'
 import type { WaitLine, WaitTarget } from './strategy.ts'
 
 /** This container, to be waited for. */

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { KeelsonError, keelsonError } from '../../errors.ts'
+import type { Networks } from '../../network/networks.ts'
+import { attachContainer, type Attached } from '../../network/attach.ts'
+import { HOST_GATEWAY, resolversOf } from '../../network/names.ts'
+import type { PublishedPort } from '../../network/ports.ts'
+import type { NetworkPlaces } from '../../network/places.ts'
+import type { OwnNetwork } from './etc-files.ts'
+import type { NormalizedContainer } from '../normalize/normalize.ts'
+
+/** What of an engine's networks its containers need. */
+export interface NetworkingContext {
+  networks: Networks
+  places: NetworkPlaces
+}
+
+/**
+ * Claims what a container that is about to start has on its networks; nothing where it is on none. Only when everything else has been
+ * checked: it has to be given back when there is no start.
+ *
+ * @param owner directory whose end means that nobody will start it any more
+ */
+export async function attachNetworks(
+  { networks, places }: NetworkingContext,
+  container: { id: string; name?: string; hostname: string; owner: string },
+  options: Pick<NormalizedContainer, 'network' | 'ports' | 'dns' | 'extraHosts'>,
+): Promise<Attached | undefined> {
+  const { network, ports } = options
+  if (!Array.isArray(network)) return undefined
+  const attachments = await Promise.all(
+    network.map(async ({ network: name, ...rest }) => ({
+      ...rest,
+      network: await networks.get(name),
+    })),
+  )
+  if (wantsGateway(options) && attachments.every((each) => each.network.gateways.length === 0)) {
+    throw keelsonError(
+      'KEELSON_INVALID_OPTION',
+      'The option extraHosts asks for host-gateway, and the host is on none of the networks.',
+      { option: 'extraHosts', hint: 'Add a network of the driver bridge, or give an address.' },
+    )
+  }
+  const { id, name, hostname, owner } = container
+  const names = [...(name === undefined ? [] : [name]), hostname, id.slice(0, 12)]
+  const resolvers = options.dns ?? hostResolvers()
+  return await attachContainer(places, { id, owner }, names, attachments, ports, resolvers)
+}
+
+function wantsGateway({ extraHosts }: Pick<NormalizedContainer, 'extraHosts'>): boolean {
+  return extraHosts.some(({ address }) => address === HOST_GATEWAY)
+}
+
+/** Asked from the host, so those on its loopback (systemd-resolved's, dnsmasq) count like any other. */
+function hostResolvers(): string[] {
+  try {
+    return resolversOf(readFileSync('/etc/resolv.conf', 'utf8'), scopeOf)
+  } catch {
+    return []
+  }
+}
+
+function scopeOf(link: string): number | undefined {
+  const addresses = networkInterfaces()[link] ?? []
+  return addresses.find(({ family }) => family === 'IPv6')?.scopeid
+}
+
+/** What the files of a container tell of its networks. */
+export function ownNetwork(attached: Attached | undefined): OwnNetwork {
+  return {
+    addresses: attached?.endpoints.flatMap(({ addresses }) => addresses) ?? [],
+    gateways: attached?.gateways ?? [],
+  }
+}
+
+const ATTEMPTS = 16
+
+/** Whether the start failed for a port that was chosen, so that it is worth another. */
+export function lostPort(
+  error: unknown,
+  ports: readonly PublishedPort[],
+  attempt: number,
+): boolean {
+  if (!KeelsonError.is(error) || error.code !== 'KEELSON_PORT_IN_USE') return false
+  const asked = ports.some(({ host }) => host === (error as { port?: unknown }).port)
+  return !asked && attempt < ATTEMPTS
+}

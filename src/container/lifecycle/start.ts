@@ -1,0 +1,134 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { keelsonError } from '../../errors.ts'
+import { helperFailure } from '../../runtime/connection.ts'
+import type { MonitorClient } from '../../runtime/monitor.ts'
+import { storageError } from '../../store/errno.ts'
+import { abortedError } from '../../util/abort.ts'
+import { writeBundle } from '../config/bundle.ts'
+import { computeConfig } from '../config/config.ts'
+import { leftSomething, repairCrash, type ContainerCore } from '../core.ts'
+import { runnable } from './create.ts'
+import { startFailure, startWarning } from '../failure.ts'
+import { attachSink } from '../logs/sink.ts'
+import { attachNetworks, ownNetwork } from '../config/networking.ts'
+import { hostnameOf } from '../namespaces/hostname.ts'
+import { findPeers, mustHavePeers } from '../namespaces/peers.ts'
+import { usernsOf } from '../namespaces/userns.ts'
+import type { OciConfig } from '../config/oci-runtime.ts'
+import { CGROUPS } from '../record/places.ts'
+import { planMonitor } from './plan.ts'
+import { prepareConfig } from '../config/prepare.ts'
+
+/**
+ * Starts the program of a container that has none, and returns when it has been executed.
+ *
+ * @param config that it was created with, when nothing changed since
+ */
+export async function startContainer(
+  core: ContainerCore,
+  options: { signal?: AbortSignal | undefined; config?: OciConfig | undefined },
+): Promise<void> {
+  await core.mustAllow('start')
+  const { signal } = options
+  const config = options.config ?? (await configOf(core))
+  const { context, record } = core
+  try {
+    mkdirSync(record.run, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw storageError(error, 'create', record.run)
+  }
+  await mustHavePeers(record.options, context.run.peer)
+  // Of a run whose monitor was killed.
+  if (leftSomething(record)) await repairCrash(context, record)
+  const client = await core.launch()
+  // From here no other process can begin to remove it; one that did before has moved the record.
+  await core.mustAllow('start')
+  if (record.options.logs.driver === 'sink') await openSink(core, client)
+  const abort = () => void client.request('kill', { stop: true }).catch(() => {})
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    // Before there is anything of it: whoever repairs after a crash must know.
+    await noteCgroups(core, config)
+    const plan = await planStart(core, config)
+    const { warnings } = await client.request('start', plan)
+    for (const warning of warnings) context.run.warn(...startWarning(warning))
+  } catch (error) {
+    core.close()
+    if (signal?.aborted) throw abortedError(signal, 'Starting the container')
+    const { args, env } = config.process
+    throw helperFailure(error) === undefined ? error : startFailure(error, { args, env })
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+async function noteCgroups(core: ContainerCore, config: OciConfig): Promise<void> {
+  const path = join(core.record.run, CGROUPS)
+  try {
+    writeFileSync(path, JSON.stringify(cgroupsOf(config)))
+  } catch (error) {
+    // Its monitor was killed, and then another process has removed it.
+    await core.mustAllow('start')
+    throw storageError(error, 'write', path)
+  }
+}
+
+async function openSink(core: ContainerCore, client: MonitorClient): Promise<void> {
+  const { sink, record, context } = core
+  if (sink === undefined) {
+    throw keelsonError(
+      'KEELSON_CONTAINER_STATE',
+      `The container ${record.name} writes its log to a function of another program.`,
+      { container: record.id, action: 'start', hint: 'Start it in the program that created it.' },
+    )
+  }
+  const { done } = await attachSink(client, sink, {
+    tty: record.options.tty,
+    onError: (error) => context.run.warn('log-sink', `The log of ${record.name}: ${String(error)}`),
+  })
+  core.sunk = done
+}
+
+/** What its monitor is to do: with the addresses and ports of this start, and the files that tell of them. */
+async function planStart({ context, record }: ContainerCore, config: OciConfig) {
+  const { places, run } = context
+  const { id, name } = record
+  const { options } = await findPeers(record.options, run.peer, hostname())
+  const userns = record.ids?.mappings ?? usernsOf(run, options)
+  const container = { id, name, hostname: hostnameOf(id, options, hostname()), owner: record.run }
+  const attached = await attachNetworks(run.networking, container, options)
+  await writeBundle(record.run, id, options, ownNetwork(attached), userns)
+  const keelson = { ...config.keelson, ...(attached && { network: attached.plan }) }
+  return planMonitor({
+    record,
+    config: { ...config, keelson },
+    statePath: places.state(id),
+    logPath: places.log(id),
+    journal: places.journal,
+    directory: places.directory(id),
+  })
+}
+
+/** The configuration of a container on this host, by this engine, now. */
+export async function configOf(core: ContainerCore): Promise<OciConfig> {
+  const { record, context } = core
+  const input = await prepareConfig(context.run, {
+    id: record.id,
+    options: record.options,
+    image: runnable(record.image),
+    bundle: record.run,
+    stdin: record.options.openStdin,
+    terminal: record.options.tty,
+    everyController: true,
+    ids: record.ids?.mappings,
+  })
+  return computeConfig({ ...input, rootfs: record.rootfs })
+}
+
+function cgroupsOf({ keelson }: OciConfig): string[] {
+  const { v2, v1 } = keelson.cgroups
+  return [...(v2 === undefined ? [] : [v2]), ...Object.values(v1 ?? {})]
+}

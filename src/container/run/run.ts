@@ -1,0 +1,339 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import { KeelsonError, keelsonError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { HelperEvent } from '../../runtime/protocol.ts'
+import { startTimer } from '../../util/timer.ts'
+import type { NormalizedMount } from '../../volume/mount-spec.ts'
+import { bundleFiles } from '../config/bundle.ts'
+import { computeConfig } from '../config/config.ts'
+import type { RunContext, RunnableImage } from '../context.ts'
+import { startFailure, startWarning } from '../failure.ts'
+import { prepareMountSources } from '../config/mount-sources.ts'
+import { attachNetworks, lostPort, ownNetwork } from '../config/networking.ts'
+import { claimIds, releaseIds, type ClaimedIds } from '../namespaces/id-claims.ts'
+import { hostnameOf } from '../namespaces/hostname.ts'
+import { mustHavePeers, pinPeers } from '../namespaces/peers.ts'
+import type { NormalizedOptions } from '../normalize/normalize.ts'
+import type { OciConfig } from '../config/oci-runtime.ts'
+import { Output } from './output.ts'
+import { prepareConfig } from '../config/prepare.ts'
+import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
+import { feed, openInput, openPipes, type Input } from './stdio.ts'
+import { claimVolumes, mountLocks, resolveMounts, type ClaimedVolumes } from '../config/volumes.ts'
+
+/** A run that is under way: a promise of its result, and the streams meanwhile. */
+export interface RunningProcess extends Promise<RunResult> {
+  /** With `stdin: { pipe: true }`: write to the program; `end()` lets it read end of file. Otherwise `null`. */
+  readonly stdin: Writable | null
+  /** What the program writes. Once asked for it must be read, or the program waits. */
+  readonly stdout: Readable
+  readonly stderr: Readable
+}
+
+type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
+
+/** Creates, starts, waits for and removes one container. The options have been checked. */
+export function runContainer(
+  context: RunContext,
+  image: Promise<RunnableImage>,
+  options: NormalizedOptions,
+): RunningProcess {
+  const output = { collect: options.collect, limit: options.maxOutput }
+  const run: Run = {
+    id: randomBytes(32).toString('hex'),
+    options,
+    started: performance.now(),
+    input: openInput(options.stdin),
+    stdout: new Output(output),
+    stderr: new Output(output),
+  }
+  return withStreams(settle(run, context, image), run)
+}
+
+/** A run that ended before it began. */
+export function failedRun(reason: unknown): RunningProcess {
+  const none = new Output({ collect: false, limit: 0 })
+  none.end()
+  return withStreams(Promise.reject(reason), {
+    input: openInput(undefined),
+    stdout: none,
+    stderr: none,
+  })
+}
+
+function withStreams(
+  promise: Promise<RunResult>,
+  { input, stdout, stderr }: Pick<Run, 'input' | 'stdout' | 'stderr'>,
+): RunningProcess {
+  return Object.defineProperties(promise, {
+    stdin: { value: input.writable },
+    stdout: { get: () => stdout.stream },
+    stderr: { get: () => stderr.stream },
+  }) as RunningProcess
+}
+
+interface Run {
+  id: string
+  options: NormalizedOptions
+  /** With `userns: 'auto'`: its range, until it has ended. */
+  ids?: ClaimedIds
+  /** With nothing left open, once. */
+  mounts?: NormalizedMount[]
+  /** Its, until it has ended. */
+  volumes?: ClaimedVolumes | undefined
+  started: number
+  input: Input
+  stdout: Output
+  stderr: Output
+}
+
+async function settle(
+  run: Run,
+  context: RunContext,
+  image: Promise<RunnableImage>,
+): Promise<RunResult> {
+  try {
+    return await carryOut(run, context, image)
+  } finally {
+    context.running.delete(run.id)
+    if (run.ids !== undefined) await releaseIds(run.ids.path, run.id)
+    run.stdout.end()
+    run.stderr.end()
+  }
+}
+
+async function carryOut(
+  run: Run,
+  context: RunContext,
+  image: Promise<RunnableImage>,
+): Promise<RunResult> {
+  const { options } = run
+  const runnable = await image
+  context.running.set(run.id, runnable.descriptor)
+  if (options.signal?.aborted) throw aborted(options.signal)
+  const { config, exit, ending } = await start(run, context, runnable).catch(
+    async (error: unknown) => {
+      await letGo(run, context)
+      throw error
+    },
+  )
+  const result = runResult(exit, {
+    timedOut: ending === 'timeout',
+    stdout: run.stdout.text(options),
+    stderr: run.stderr.text(options),
+    durationMs: performance.now() - run.started,
+  })
+  const failure = runFailure(result, {
+    ending,
+    command: config.process.args[0] ?? '',
+    timeout: options.timeout,
+    reason: options.signal?.reason,
+  })
+  // An abort or close is the caller's own doing, and too much output is no result.
+  const always = ending !== undefined && ending !== 'timeout'
+  if (failure !== undefined && (options.reject || always)) throw failure
+  return result
+}
+
+/** Again with other ports where one that was to be free was not. */
+async function start(run: Run, context: RunContext, image: RunnableImage) {
+  for (let attempt = 1; ; attempt++) {
+    const config = await prepare(run, context, image)
+    try {
+      return { config, ...(await execute(run, context, config, image.digest)) }
+    } catch (error) {
+      if (!lostPort(error, run.options.ports, attempt)) throw error
+    }
+  }
+}
+
+async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
+  const { id } = run
+  await mustHavePeers(run.options, context.peer)
+  const pinned = await pinPeers(run.options, context.peer)
+  const parameters = image.config.config
+  run.mounts ??= await resolveMounts(context, pinned, parameters, pinned.signal)
+  const options = { ...pinned, mounts: run.mounts }
+  if (options.userns === 'auto') {
+    run.ids ??= await claimIds(context.places, { id, engine: context.directory })
+  }
+  const input = await prepareConfig(context, {
+    id,
+    options,
+    image,
+    bundle: join(context.directory, id),
+    stdin: run.options.stdin !== undefined,
+    terminal: false,
+    everyController: false,
+    ids: run.ids?.mappings,
+  })
+  let config = computeConfig(input)
+  // Whatever is wrong with the options has shown by now; from here on something is made.
+  await prepareMountSources(options.mounts)
+  const user = { container: id, owners: [context.directory] }
+  const asked = { mounts: options.mounts, detached: false }
+  run.volumes ??= await claimVolumes(context, user, asked, image.chain, options.signal)
+  if (run.volumes !== undefined) {
+    const { mounts, sources } = run.volumes
+    config = computeConfig({ ...input, options: { ...input.options, mounts }, sources })
+  }
+  const wanted = { spare: true, tmpfs: options.storage }
+  Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, wanted))
+  config.keelson.locks = [...config.keelson.locks, ...mountLocks(context, options.mounts)]
+  const container = {
+    id,
+    hostname: hostnameOf(id, input.options, hostname()),
+    owner: context.directory,
+  }
+  const attached = await attachNetworks(context.networking, container, options).catch(
+    async (error: unknown) => {
+      await context.launcher.request('tree.remove', { paths: config.keelson.remove })
+      throw error
+    },
+  )
+  if (attached !== undefined) config.keelson.network = attached.plan
+  // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
+  config.keelson.files = bundleFiles(id, input.options, ownNetwork(attached))
+  return config
+}
+
+/** From the request to the end of the program and of its output. */
+async function execute(
+  run: Run,
+  context: RunContext,
+  config: OciConfig,
+  image: Digest,
+): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
+  const { id, options } = run
+  const { launcher } = context
+  const about = { container: id, image, digest: image, labels: options.labels }
+  let ending: Ending | undefined
+  const end = (why: Ending) => {
+    if (ending !== undefined) return
+    ending = why
+    // It may be gone already, or not there yet: then the launcher kills it as soon as it is.
+    launcher.request('kill', { container: id, all: true }).catch(() => {})
+  }
+  const removing = deferred<void>()
+  context.removing.add(removing.promise)
+  const forget = () => {
+    unwatch()
+    context.removing.delete(removing.promise)
+    removing.resolve()
+  }
+  const exited = deferred<ExitEvent>()
+  // The end of a short program can arrive together with the word of its start.
+  const started = deferred<void>()
+  const tell = (event: () => void) => void started.promise.then(event)
+  const streams: Promise<unknown>[] = []
+  const unwatch = launcher.watch(id, (event) => {
+    switch (event.event) {
+      case 'stdio':
+        streams.push(...connect(run, context, event, () => end('overflow')))
+        break
+      case 'exit':
+        exited.resolve(event)
+        tell(() =>
+          context.emit('container.exit', { ...about, ...howItEnded(event), restarting: false }),
+        )
+        break
+      case 'removed':
+        tell(() => context.emit('container.remove', about))
+        if (run.volumes === undefined) forget()
+        else void letGo(run, context).finally(forget)
+        for (const failure of event.errors) {
+          context.warn(
+            'container-left-behind',
+            `Container ${id}: ${failure.step} failed (${failure.errno ?? failure.detail}).`,
+          )
+        }
+        break
+    }
+  })
+  const abort = () => end('abort')
+  const close = () => end('close')
+  const stopTimer =
+    options.timeout === undefined ? () => {} : startTimer(options.timeout, () => end('timeout'))
+  options.signal?.addEventListener('abort', abort, { once: true })
+  context.closing.addEventListener('abort', close, { once: true })
+  launcher.ended.catch(forget)
+  try {
+    const running = launcher.request('run', { container: id, config })
+    // While it was prepared nobody listened.
+    if (options.signal?.aborted) abort()
+    if (context.closing.aborted) close()
+    const { pid, warnings } = await running.catch((error: unknown) => {
+      forget()
+      throw startError(error, ending, run, config)
+    })
+    context.emit('container.start', { ...about, pid })
+    started.resolve()
+    for (const warning of warnings) context.warn(...startWarning(warning))
+    const event = await Promise.race([exited.promise, launcher.ended])
+    await Promise.all(streams)
+    return { exit: event, ending }
+  } finally {
+    stopTimer()
+    options.signal?.removeEventListener('abort', abort)
+    context.closing.removeEventListener('abort', close)
+  }
+}
+
+/** It is no more, and neither is what it had of volumes. */
+async function letGo({ id, volumes }: Run, context: RunContext): Promise<void> {
+  try {
+    await volumes?.release()
+  } catch (error) {
+    context.warn('container-left-behind', `Container ${id}: ${String(error)}`)
+  }
+}
+
+function connect(
+  run: Run,
+  context: RunContext,
+  event: Extract<HelperEvent, { event: 'stdio' }>,
+  onOverflow: () => void,
+): Promise<unknown>[] {
+  try {
+    const pipes = openPipes(event)
+    const work: Promise<unknown>[] = [
+      run.stdout.drain(pipes.stdout, onOverflow),
+      run.stderr.drain(pipes.stderr, onOverflow),
+    ]
+    // Not waited for: a stream that never ends must not outlive the program that reads it.
+    if (pipes.stdin !== undefined && run.input.source !== undefined) {
+      feed(run.input.source, pipes.stdin).catch(() => onOverflow())
+    }
+    return work
+  } finally {
+    context.launcher.notify('release', { container: run.id })
+  }
+}
+
+function startError(error: unknown, ending: Ending | undefined, run: Run, config: OciConfig) {
+  const { args, env } = config.process
+  const failure = startFailure(error, { args, env })
+  if (ending === 'abort' && run.options.signal !== undefined) return aborted(run.options.signal)
+  if (ending === 'timeout' && KeelsonError.is(failure)) {
+    return keelsonError(
+      'KEELSON_TIMEOUT',
+      `${args[0]} did not start within ${run.options.timeout} ms.`,
+      { cause: failure },
+    )
+  }
+  return failure
+}
+
+/** Promise.withResolvers, which Node 20 has not. */
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settled) => (resolve = settled))
+  return { promise, resolve }
+}
+
+function aborted(signal: AbortSignal): KeelsonError {
+  return keelsonError('KEELSON_ABORTED', 'The run was aborted.', { cause: signal.reason })
+}
