@@ -2,7 +2,7 @@
  * The typed form of the part of `docs/helper-protocol.md` that is about monitors. Frames, answers and errors are those of the launcher's
  * protocol (`./protocol.ts`); the connection is to the monitor's unix socket, and any number of programs may have one.
  */
-import type { HelperFailure } from './protocol.ts'
+import type { HelperFailure, StdioEvent } from './protocol.ts'
 
 /** What a monitor carries out. Times are milliseconds. */
 export interface MonitorPlan {
@@ -180,14 +180,7 @@ export type MonitorOperation = keyof MonitorOperations
 
 export type MonitorEvent =
   | { event: 'state'; container: string; state: MonitorState }
-  | {
-      event: 'stdio'
-      container: string
-      pid: number
-      stdin?: number
-      stdout?: number
-      stderr?: number
-    }
+  | StdioEvent
   | {
       event: 'exec-exit'
       container: string

@@ -298,16 +298,20 @@ export type Operation = keyof Operations
 export type Arguments<Op extends Operation> = Operations[Op][0]
 export type Answer<Op extends Operation> = Operations[Op][1]
 
+/** The numbers that standard streams have in the process `pid` until they are released. */
+export interface StdioEvent {
+  event: 'stdio'
+  /** Or the name of an exec. */
+  container: string
+  pid: number
+  stdin?: number
+  stdout?: number
+  stderr?: number
+}
+
 /** What the helper says of a container without being asked. */
 export type HelperEvent =
-  | {
-      event: 'stdio'
-      container: string
-      pid: number
-      stdin?: number
-      stdout?: number
-      stderr?: number
-    }
+  | StdioEvent
   | {
       event: 'exit'
       container: string

@@ -56,7 +56,7 @@ const EXPECTED: Record<string, Expected> = {
   },
   'volumes.ts': { output: /^hello\n\n$/ },
   'files.ts': {
-    output: /^HELLO\n\nadded \/work\nadded \/work\/in\nadded \/work\/out\nHELLO\n\n$/,
+    output: /^HELLO\n\nadded \/data\nadded \/data\/in\nadded \/data\/out\nHELLO\n\n$/,
     files: { 'copy/in': /^hello\n$/, 'copy/out': /^HELLO\n$/ },
   },
   'ready.ts': { output: /^200 hello\n$/ },

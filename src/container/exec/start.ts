@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { KeelsonError } from '../../errors.ts'
 import type { ExecPlan } from '../../runtime/monitor-protocol.ts'
 import type { ExecEvent, MonitorClient } from '../../runtime/monitor.ts'
+import type { StdioEvent } from '../../runtime/protocol.ts'
 import { deferred } from '../../util/deferred.ts'
 import { startFailure } from '../failure.ts'
 import type { ContainerExit } from '../lifecycle/monitor-state.ts'
@@ -94,7 +95,7 @@ export async function killExec(monitor: MonitorClient, exec: string): Promise<vo
   await monitor.request('exec-signal', { exec, all: true }).catch(() => {})
 }
 
-function connect(monitor: MonitorClient, event: Extract<ExecEvent, { event: 'stdio' }>) {
+function connect(monitor: MonitorClient, event: StdioEvent) {
   try {
     return openPipes(event)
   } finally {

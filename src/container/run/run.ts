@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { HelperEvent } from '../../runtime/protocol.ts'
+import type { HelperEvent, StdioEvent } from '../../runtime/protocol.ts'
 import { startTimer } from '../../util/timer.ts'
 import type { NormalizedMount } from '../../volume/mount-spec.ts'
 import { bundleFiles } from '../config/bundle.ts'
@@ -294,7 +294,7 @@ async function letGo({ id, volumes }: Run, context: RunContext): Promise<void> {
 function connect(
   run: Run,
   context: RunContext,
-  event: Extract<HelperEvent, { event: 'stdio' }>,
+  event: StdioEvent,
   onOverflow: () => void,
 ): Promise<unknown>[] {
   try {

@@ -2,12 +2,10 @@ import { constants, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { PassThrough, Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { HelperEvent } from '../../runtime/protocol.ts'
+import type { StdioEvent } from '../../runtime/protocol.ts'
 import { show } from '../../util/printable.ts'
 import { invalid } from '../normalize/values.ts'
 import type { RunOptions } from '../options/options.ts'
-
-type StdioEvent = Extract<HelperEvent, { event: 'stdio' }>
 
 /** This process's ends of a container's pipes. */
 export interface Pipes {
