@@ -119,6 +119,7 @@ export class EngineCore {
         helper: launcher,
         places: networkPlaces,
         ending: () => Promise.allSettled(removing),
+        warn: (code, message) => resolved.onWarning({ code, message }),
       })
       const volumesContext: VolumesContext = {
         helper: launcher,

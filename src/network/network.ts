@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { getSystemErrorName } from 'node:util'
 import { keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { acquireLock } from '../store/lock.ts'
@@ -17,6 +18,7 @@ export interface NetworkContext {
   places: NetworkPlaces
   /** Resolves when the containers of this engine that have ended have given back what they had. */
   ending: () => Promise<unknown>
+  warn(code: string, message: string): void
 }
 
 /** What {@link Network.inspect} tells. */
@@ -159,6 +161,7 @@ export class Network {
     }
     await mkdir(places.addresses(id), { recursive: true, mode: 0o700 })
     if (this.record.driver === 'bridge') {
+      await this.#checkHost()
       await ensureTable(helper)
       // What a crash has left of it already is as it would be made.
       const firewall = planBridgeRules(this.record, 'add')
@@ -166,6 +169,27 @@ export class Network {
       nameHost(places, id, this.gateways)
     }
     await writeFile(places.ready(id), '')
+  }
+
+  /** Every base chain at a hook must accept a packet: what another one drops, no rule of ours can let through. */
+  async #checkHost(): Promise<void> {
+    const { helper } = this.#context
+    const { nftables, dropping } = await helper.request('network.facts', {})
+    if (!nftables.ok) {
+      throw keelsonError(
+        'KEELSON_UNSUPPORTED',
+        'This host has no nf_tables, which bridge networks need.',
+        {
+          ...(nftables.errno !== undefined && { errno: getSystemErrorName(-nftables.errno) }),
+          hint: "Load the kernel module nf_tables, or give networks: 'none' or 'host'.",
+        },
+      )
+    }
+    if (dropping.length === 0 || this.record.internal) return
+    this.#context.warn(
+      'network-forward-drop',
+      `Packets of the network ${this.name} to and from other hosts are dropped by the firewall of this host (${dropping.join(', ')}).`,
+    )
   }
 
   /** Those of containers that are ending are gone soon. */

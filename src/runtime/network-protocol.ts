@@ -94,5 +94,5 @@ export interface NetworkFacts {
   /** Base chains of others at the forward hook whose policy is drop: `ip filter FORWARD`. */
   dropping: string[]
   /** Whether nf_tables can be used at all; the errno when not. */
-  nftables: { ok: boolean; errno?: string }
+  nftables: { ok: boolean; errno?: number }
 }

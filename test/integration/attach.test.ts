@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Container, CreateOptions } from '../../src/index.ts'
-import { testEngine, type TestEngine } from '../support/engine.ts'
+import { scripted, testEngine, type TestEngine } from '../support/engine.ts'
 import { toEnd, until } from '../support/streams.ts'
 
 let host: TestEngine
@@ -13,10 +13,8 @@ afterAll(async () => {
   await host[Symbol.asyncDispose]()
 })
 
-async function created(script: string, options: Partial<CreateOptions> = {}): Promise<Container> {
-  const { engine, image } = host
-  return await engine.containers.create({ image, command: ['sh', '-c', script], ...options })
-}
+const created = (script: string, options?: Partial<CreateOptions>) =>
+  scripted(host, script, options)
 
 describe('attached before the start', () => {
   test('nothing is missed, by any number', async () => {

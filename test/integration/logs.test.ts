@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Container, CreateOptions, LogEntry } from '../../src/index.ts'
-import { testEngine, type TestEngine } from '../support/engine.ts'
+import { scripted, testEngine, type TestEngine } from '../support/engine.ts'
 
 let host: TestEngine
 
@@ -15,10 +15,8 @@ afterAll(async () => {
   await host[Symbol.asyncDispose]()
 })
 
-async function created(script: string, options: Partial<CreateOptions> = {}): Promise<Container> {
-  const { engine, image } = host
-  return await engine.containers.create({ image, command: ['sh', '-c', script], ...options })
-}
+const created = (script: string, options?: Partial<CreateOptions>) =>
+  scripted(host, script, options)
 
 async function all(entries: AsyncIterable<LogEntry>): Promise<LogEntry[]> {
   const read: LogEntry[] = []

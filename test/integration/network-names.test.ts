@@ -1,46 +1,20 @@
 import { readdir } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { wait, type Container, type CreateOptions, type Network } from '../../src/index.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { wait, type Container } from '../../src/index.ts'
 import { lookUp, lookUpBlocking, nameServer, type Lookup } from '../support/names.ts'
-import { networkHost } from '../support/network-namespace.ts'
-import { testEngine, type TestEngine } from '../support/engine.ts'
+import { networked } from '../support/networked.ts'
 
-let host: Awaited<ReturnType<typeof networkHost>>
 let world: AsyncDisposable
-let test: TestEngine
-let network: Network
+const on = networked({ dns: ['192.0.2.2'] })
+const { start } = on
 beforeAll(async () => {
-  host = await networkHost()
-  world = await nameServer(host.namespaces.outside, '192.0.2.2')
-  test = await testEngine({}, (options) => host.open(options))
+  world = await nameServer(on.host.namespaces.outside, '192.0.2.2')
 })
-afterAll(async () => {
-  await test[Symbol.asyncDispose]()
-  await world[Symbol.asyncDispose]()
-  await host[Symbol.asyncDispose]()
-})
-beforeEach(async () => {
-  network = await test.engine.networks.create({ name: 'net', ipv6: true })
-})
-afterEach(async () => {
-  for (const container of await test.engine.containers.list({ all: true })) {
-    await container.remove({ force: true })
-  }
-  await test.engine.networks.prune()
-})
-
-const start = (options: Partial<CreateOptions> = {}): Promise<Container> =>
-  test.engine.containers.run({
-    image: test.image,
-    command: ['sleep', '1000'],
-    networks: 'net',
-    dns: ['192.0.2.2'],
-    ...options,
-  })
+afterAll(() => world[Symbol.asyncDispose]())
 const sh = (container: Container, script: string) =>
   container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
-const addressesOf = async (container: Container, of = network) =>
+const addressesOf = async (container: Container, of = on.network) =>
   (await of.inspect()).containers[container.id]?.addresses ?? []
 const ask = async (container: Container, method: Lookup, name: string) =>
   await lookUp((await container.state()).pid, method, name)
@@ -74,7 +48,7 @@ describe('names of a network', () => {
   })
 
   it('have every container that shares them, and no address of a family that there is none of', async () => {
-    const plain = await test.engine.networks.create({ name: 'plain' })
+    const plain = await on.test.engine.networks.create({ name: 'plain' })
     const networks = [{ network: 'plain', aliases: ['workers'] }]
     const workers = [await start({ networks }), await start({ networks })]
     const all = await Promise.all(workers.map((worker) => addressesOf(worker, plain)))
@@ -85,7 +59,7 @@ describe('names of a network', () => {
   })
 
   it('of another network are not known', async () => {
-    await test.engine.networks.create({ name: 'other' })
+    await on.test.engine.networks.create({ name: 'other' })
     await start({ name: 'secret', networks: 'other' })
     const client = await start()
     expect(await ask(client, 'resolve4', 'secret')).toBe('ENOTFOUND')
@@ -112,19 +86,19 @@ describe('names of a network', () => {
     const addresses = (await addressesOf(server)).slice(0, 1)
     const { pid } = await client.state()
     expect(lookUpBlocking(pid, 'resolve4', 'db')).toEqual(addresses)
-    await test.engine.close()
+    await on.test.engine.close()
     try {
       expect(await lookUp(pid, 'resolve4', 'db')).toEqual(addresses)
     } finally {
-      const { root, runRoot } = test
-      Object.assign(test, { engine: await host.open({ root, runRoot }) })
+      const { root, runRoot } = on.test
+      Object.assign(on.test, { engine: await on.host.open({ root, runRoot }) })
     }
   })
 
   it('are known to a run, too', async () => {
     await start({ name: 'db' })
-    const { stdout } = await test.engine.run(
-      test.image,
+    const { stdout } = await on.test.engine.run(
+      on.test.image,
       ['/bin/busybox', 'nslookup', '-type=a', 'db'],
       { networks: 'net' },
     )
@@ -146,13 +120,14 @@ describe('names of a network', () => {
   })
 })
 
-const names = async () => (await readdir(`${test.runRoot}/networks/${network.id}/names`)).toSorted()
+const names = async () =>
+  (await readdir(`${on.test.runRoot}/networks/${on.network.id}/names`)).toSorted()
 const hostReverse = async () => (await names()).filter((name) => name.endsWith('.arpa'))
 
 describe('the host', () => {
   it('is host.keelson.internal, and what extraHosts calls it', async () => {
     const container = await start({ extraHosts: { hub: 'host-gateway' } })
-    const gateways = (await network.inspect()).subnets.map(({ gateway }) => gateway)
+    const gateways = (await on.network.inspect()).subnets.map(({ gateway }) => gateway)
     expect(await ask(container, 'resolve4', 'host.keelson.internal')).toEqual([gateways[0]])
     expect(await ask(container, 'resolve6', 'host.keelson.internal')).toEqual([gateways[1]])
     const { stdout } = await sh(container, 'cat /etc/hosts')
@@ -189,7 +164,7 @@ describe('other names', () => {
   })
 
   it('are not told to an internal network', async () => {
-    await test.engine.networks.create({ name: 'inside', internal: true })
+    await on.test.engine.networks.create({ name: 'inside', internal: true })
     const kept = await start({ name: 'kept', networks: 'inside' })
     expect(await ask(kept, 'resolve4', 'kept')).toHaveLength(1)
     expect(await ask(kept, 'resolve4', 'plain.example.test')).toBe('ESERVFAIL')

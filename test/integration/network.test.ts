@@ -1,42 +1,15 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { wait, type Container, type CreateOptions, type Network } from '../../src/index.ts'
-import { networkHost } from '../support/network-namespace.ts'
-import { testEngine, type TestEngine } from '../support/engine.ts'
+import { describe, expect, it } from 'vitest'
+import { wait, type Container, type CreateOptions } from '../../src/index.ts'
+import { networked } from '../support/networked.ts'
 
-let host: Awaited<ReturnType<typeof networkHost>>
-let test: TestEngine
-let network: Network
-beforeAll(async () => {
-  host = await networkHost()
-  test = await testEngine({}, (options) => host.open(options))
-})
-afterAll(async () => {
-  await test[Symbol.asyncDispose]()
-  await host[Symbol.asyncDispose]()
-})
-beforeEach(async () => {
-  network = await test.engine.networks.create({ name: 'net', ipv6: true })
-})
-afterEach(async () => {
-  for (const container of await test.engine.containers.list({ all: true })) {
-    await container.remove({ force: true })
-  }
-  await test.engine.networks.prune()
-})
-
-const start = (options: Partial<CreateOptions> = {}): Promise<Container> =>
-  test.engine.containers.run({
-    image: test.image,
-    command: ['sleep', '1000'],
-    networks: 'net',
-    ...options,
-  })
+const on = networked()
+const { start } = on
 const sh = (container: Container, script: string) =>
   container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
 const addressOf = async (container: Container, family: 4 | 6 = 4) => {
-  const { containers } = await network.inspect()
+  const { containers } = await on.network.inspect()
   const addresses = containers[container.id]?.addresses ?? []
   return addresses.find((each) => each.includes(':') === (family === 6)) ?? ''
 }
@@ -57,13 +30,13 @@ describe('containers of a network', () => {
       const { stdout, stderr } = await sh(client, `/bin/busybox nc -w 5 ${address} 80 </dev/null`)
       expect([stdout, stderr]).toEqual(['hello\n', ''])
     }
-    const [subnet] = (await network.inspect()).subnets
+    const [subnet] = (await on.network.inspect()).subnets
     const ping = await sh(client, `/bin/busybox ping -c 1 -w 5 ${subnet?.gateway}`)
     expect(ping.stdout).toContain('1 packets received')
   })
 
   it('do not reach those of another', async () => {
-    await test.engine.networks.create({ name: 'other' })
+    await on.test.engine.networks.create({ name: 'other' })
     const server = await serve('secret')
     const client = await start({ networks: 'other' })
     const address = await addressOf(server)
@@ -72,17 +45,17 @@ describe('containers of a network', () => {
   })
 
   it('do not reach each other where that is forbidden', async () => {
-    await test.engine.networks.create({ name: 'apart', interContainer: false })
+    await on.test.engine.networks.create({ name: 'apart', interContainer: false })
     const server = await serve('secret', { networks: 'apart' })
     const client = await start({ networks: 'apart' })
-    const { containers } = await (await test.engine.networks.get('apart')).inspect()
+    const { containers } = await (await on.test.engine.networks.get('apart')).inspect()
     const [address = ''] = containers[server.id]?.addresses ?? []
     const { exitCode } = await sh(client, `/bin/busybox nc -w 1 ${address} 80 </dev/null`)
     expect(exitCode).toBe(1)
   })
 
   it('get the address and hardware address that were asked for, or are told who has it', async () => {
-    await test.engine.networks.create({ name: 'fixed', subnets: ['10.99.7.0/24'] })
+    await on.test.engine.networks.create({ name: 'fixed', subnets: ['10.99.7.0/24'] })
     const networks = [{ network: 'fixed', ip: '10.99.7.77', mac: '02:00:00:00:00:07' }]
     const first = await start({ networks })
     const { stdout } = await sh(first, '/bin/busybox ip addr show eth0')
@@ -97,8 +70,8 @@ describe('containers of a network', () => {
   })
 
   it('may be on several, with the way out by the one of the highest priority', async () => {
-    await test.engine.networks.create({ name: 'one', subnets: ['10.99.1.0/24'] })
-    await test.engine.networks.create({ name: 'two', subnets: ['10.99.2.0/24'] })
+    await on.test.engine.networks.create({ name: 'one', subnets: ['10.99.1.0/24'] })
+    await on.test.engine.networks.create({ name: 'two', subnets: ['10.99.2.0/24'] })
     const container = await start({ networks: ['one', { network: 'two', priority: 5 }] })
     const { stdout } = await sh(container, '/bin/busybox ip route')
     expect(stdout).toContain('default via 10.99.2.1 dev eth0')
@@ -110,14 +83,14 @@ describe('published ports', () => {
   it('are reached from loopback, from the own container and from another host', async () => {
     const container = await serve('published', { ports: ['18080:80'] })
     const nc = ['busybox', 'nc', '-w', '5']
-    expect((await host.exec(...nc, '127.0.0.1', '18080')).stdout).toBe('published\n')
-    expect((await host.exec(...nc, '192.0.2.1', '18080')).stdout).toBe('published\n')
-    expect((await host.outside(...nc, '192.0.2.1', '18080')).stdout).toBe('published\n')
-    const [subnet] = (await network.inspect()).subnets
+    expect((await on.host.exec(...nc, '127.0.0.1', '18080')).stdout).toBe('published\n')
+    expect((await on.host.exec(...nc, '192.0.2.1', '18080')).stdout).toBe('published\n')
+    expect((await on.host.outside(...nc, '192.0.2.1', '18080')).stdout).toBe('published\n')
+    const [subnet] = (await on.network.inspect()).subnets
     const hairpin = await sh(container, `/bin/busybox nc -w 5 ${subnet?.gateway} 18080 </dev/null`)
     expect(hairpin.stdout).toBe('published\n')
     await container.remove({ force: true })
-    expect((await host.exec(...nc, '127.0.0.1', '18080')).code).toBe(1)
+    expect((await on.host.exec(...nc, '127.0.0.1', '18080')).code).toBe(1)
   })
 
   it('that are taken are told before anything starts', async () => {
@@ -133,7 +106,7 @@ describe('published ports', () => {
 describe('the world', () => {
   it('is reached under the address of the host, but from an internal network', async () => {
     const container = await start()
-    await test.engine.networks.create({ name: 'inside', internal: true })
+    await on.test.engine.networks.create({ name: 'inside', internal: true })
     const kept = await start({ networks: 'inside' })
     const ping = '/bin/busybox ping -c 1 -w 2 192.0.2.2'
     expect((await sh(container, ping)).stdout).toContain('1 packets received')
@@ -143,24 +116,43 @@ describe('the world', () => {
   it('reaches no container that publishes nothing', async () => {
     const server = await serve('secret')
     const address = await addressOf(server)
-    await host.outside('ip', 'route', 'add', `${address}/32`, 'via', '192.0.2.1')
-    const { code, stdout } = await host.outside('busybox', 'nc', '-w', '1', address, '80')
+    await on.host.outside('ip', 'route', 'add', `${address}/32`, 'via', '192.0.2.1')
+    const { code, stdout } = await on.host.outside('busybox', 'nc', '-w', '1', address, '80')
     expect([code, stdout]).toEqual([1, ''])
-    expect((await host.exec('busybox', 'nc', '-w', '5', address, '80')).stdout).toBe('secret\n')
+    expect((await on.host.exec('busybox', 'nc', '-w', '5', address, '80')).stdout).toBe('secret\n')
+  })
+})
+
+describe('a host whose firewall drops what is forwarded', () => {
+  it('is told of when a network is made on it', async () => {
+    const docker =
+      'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'
+    await on.host.exec('nft', docker)
+    try {
+      await on.test.engine.networks.create({ name: 'inside', internal: true })
+      await start({ networks: 'inside' })
+      expect(on.warnings).toEqual([])
+      await start()
+      expect(on.warnings).toEqual([
+        { code: 'network-forward-drop', message: expect.stringContaining('ip filter FORWARD') },
+      ])
+    } finally {
+      await on.host.exec('nft', 'delete', 'table', 'ip', 'filter')
+    }
   })
 })
 
 describe('networks', () => {
   it('are found by name and id, listed by filters, and refused twice', async () => {
-    const { engine } = test
-    expect((await engine.networks.get(network.id.slice(0, 8))).name).toBe('net')
+    const { engine } = on.test
+    expect((await engine.networks.get(on.network.id.slice(0, 8))).name).toBe('net')
     await engine.networks.create({ name: 'labelled', labels: { a: 'b' } })
     const found = await engine.networks.list({ filters: { label: 'a=b' } })
     expect(found.map(({ name }) => name)).toEqual(['labelled'])
     await expect(engine.networks.create({ name: 'net' })).rejects.toMatchObject({
       code: 'KEELSON_NAME_IN_USE',
     })
-    const [subnet] = (await network.inspect()).subnets
+    const [subnet] = (await on.network.inspect()).subnets
     await expect(
       engine.networks.create({ name: 'same', subnets: [subnet?.subnet ?? ''] }),
     ).rejects.toMatchObject({ code: 'KEELSON_SUBNET_IN_USE' })
@@ -168,21 +160,21 @@ describe('networks', () => {
 
   it('in use are not removed, and leave nothing when they are', async () => {
     const container = await start()
-    await expect(network.remove()).rejects.toMatchObject({
+    await expect(on.network.remove()).rejects.toMatchObject({
       code: 'KEELSON_NETWORK_IN_USE',
       containers: [container.id],
     })
-    const { interface: bridge } = await network.inspect()
-    expect((await host.exec('ip', '-o', 'link')).stdout).toContain(bridge)
+    const { interface: bridge } = await on.network.inspect()
+    expect((await on.host.exec('ip', '-o', 'link')).stdout).toContain(bridge)
     await container.remove({ force: true })
-    await test.engine.close()
-    test = Object.assign(test, {
-      engine: await host.open({ root: test.root, runRoot: test.runRoot }),
+    await on.test.engine.close()
+    on.test = Object.assign(on.test, {
+      engine: await on.host.open({ root: on.test.root, runRoot: on.test.runRoot }),
     })
-    await (await test.engine.networks.get('net')).remove()
-    expect((await host.exec('ip', '-o', 'link')).stdout).not.toContain(bridge)
-    const rules = await host.exec('nft', 'list', 'table', 'inet', 'keelson')
+    await (await on.test.engine.networks.get('net')).remove()
+    expect((await on.host.exec('ip', '-o', 'link')).stdout).not.toContain(bridge)
+    const rules = await on.host.exec('nft', 'list', 'table', 'inet', 'keelson')
     expect(rules.stdout).not.toContain(bridge)
-    expect(await readdir(join(test.runRoot, 'networks'))).not.toContain(network.id)
+    expect(await readdir(join(on.test.runRoot, 'networks'))).not.toContain(on.network.id)
   })
 })

@@ -1,4 +1,10 @@
-import { Engine, type EngineOptions, type Image } from '../../src/index.ts'
+import {
+  Engine,
+  type Container,
+  type CreateOptions,
+  type EngineOptions,
+  type Image,
+} from '../../src/index.ts'
 import { temporaryDirectory } from './temp.ts'
 
 /** An engine on a root of its own, and an image of busybox with two users. */
@@ -72,4 +78,13 @@ export function busyboxFiles() {
     '/tmp': { directory: true as const, mode: 0o1777 },
     '/home/user': { directory: true as const, uid: 1000, gid: 1000 },
   }
+}
+
+/** A container of its image, made and not started, whose shell is to carry out a script. */
+export async function scripted(
+  { engine, image }: TestEngine,
+  script: string,
+  options: Partial<CreateOptions> = {},
+): Promise<Container> {
+  return await engine.containers.create({ image, command: ['sh', '-c', script], ...options })
 }

@@ -9,6 +9,10 @@ export interface NetworkHost extends AsyncDisposable {
   open(options: EngineOptions): Promise<Engine>
   /** Runs a program on that host. */
   exec(...command: string[]): Promise<Ran>
+  /** Runs a program on the other one. */
+  outside(...command: string[]): Promise<Ran>
+  /** Names of both, for ip-netns(8). */
+  namespaces: { host: string; outside: string }
 }
 
 let count = 0
@@ -16,9 +20,7 @@ let count = 0
 /**
  * Two namespaces joined by a link: the host, 192.0.2.1, on which engines run, and `outside`, 192.0.2.2, for whom that is another machine.
  */
-export async function networkHost(): Promise<
-  NetworkHost & { outside: NetworkHost['exec']; namespaces: { host: string; outside: string } }
-> {
+export async function networkHost(): Promise<NetworkHost> {
   const temp = await temporaryDirectory()
   const names = ['host', 'outside'].map((name) => `keelson-${process.pid}-${count}-${name}`)
   count++

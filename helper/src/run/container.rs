@@ -171,14 +171,11 @@ impl Container {
 
     /// The same when the child has ended: now it is known.
     pub fn started_at_last(&mut self) -> Started {
-        match self.program.started() {
-            Started::NotYet => Started::No {
-                failure: self
-                    .program
-                    .take_failure()
-                    .unwrap_or_else(|| raw(&self.why_died())),
+        match self.program.started_at_last() {
+            Some(known) => known,
+            None => Started::No {
+                failure: raw(&self.why_died()),
             },
-            known => known,
         }
     }
 

@@ -197,9 +197,15 @@ impl Program {
         self.heard.warnings.take()
     }
 
-    /// What the child said of its failure, when it has ended without executing the program.
-    pub fn take_failure(&mut self) -> Option<Box<RawValue>> {
-        self.heard.failure.take()
+    /// The same when the child has ended; nothing when it died without a word.
+    pub fn started_at_last(&mut self) -> Option<Started> {
+        match self.started() {
+            Started::NotYet => {
+                let failure = self.heard.failure.take()?;
+                Some(Started::No { failure })
+            }
+            known => Some(known),
+        }
     }
 
     /// Reaps the child. Call it when the pidfd says so; before, it waits.
