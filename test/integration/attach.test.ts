@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Container, CreateOptions } from '../../src/index.ts'
+import type { CreateOptions } from '../../src/index.ts'
 import { scripted, testEngine, type TestEngine } from '../support/engine.ts'
 import { toEnd, until } from '../support/streams.ts'
 
