@@ -211,7 +211,8 @@ impl Launcher {
                         .detail(format!("unknown operation {op}")));
                 };
                 let args = decode(frame)?;
-                let worker = Worker::spawn(&[], |progress| operation(args, progress))?;
+                let locks = self.locks.descriptors();
+                let worker = Worker::spawn(&locks, |progress| operation(args, progress))?;
                 self.watch_worker(worker, Purpose::Request(id))?;
                 return Ok(None);
             }

@@ -1,7 +1,7 @@
 //! Locks between processes: flock(2) on a file, held by the launcher until `unlock` or its death.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -37,9 +37,15 @@ impl Locks {
         self.last
     }
 
+    /// For a worker: what is done under a lock goes on for a moment when the launcher is killed, and so must the lock.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        self.held.values().map(AsRawFd::as_raw_fd).collect()
+    }
+
     pub fn release(&mut self, lock: u64) -> Result<()> {
         match self.held.remove(&lock) {
-            Some(_) => Ok(()),
+            // Said, not only closed: a worker may have a copy of the descriptor, which would keep it.
+            Some(file) => rustix::fs::flock(&file, FlockOperation::Unlock).step("release a lock"),
             None => {
                 Err(Failure::kind("release a lock", "protocol").detail(format!("no lock {lock}")))
             }
