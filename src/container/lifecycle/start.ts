@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { keelsonError } from '../../errors.ts'
+import { KeelsonError, keelsonError } from '../../errors.ts'
 import { helperFailure } from '../../runtime/connection.ts'
 import type { MonitorClient } from '../../runtime/monitor.ts'
 import { storageError } from '../../store/errno.ts'
@@ -51,7 +51,7 @@ export async function startContainer(
   try {
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
     // Before there is anything of it: whoever repairs after a crash must know.
-    await noteCgroups(core, config)
+    writeFileSync(join(record.run, CGROUPS), JSON.stringify(cgroupsOf(config)))
     const plan = await planStart(core, config)
     const { warnings } = await client.request('start', plan)
     for (const warning of warnings) context.run.warn(...startWarning(warning))
@@ -59,20 +59,13 @@ export async function startContainer(
     core.close()
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
     const { args, env } = config.process
-    throw helperFailure(error) === undefined ? error : startFailure(error, { args, env })
-  } finally {
-    signal?.removeEventListener('abort', abort)
-  }
-}
-
-async function noteCgroups(core: ContainerCore, config: OciConfig): Promise<void> {
-  const path = join(core.record.run, CGROUPS)
-  try {
-    writeFileSync(path, JSON.stringify(cgroupsOf(config)))
-  } catch (error) {
+    if (helperFailure(error) !== undefined) throw startFailure(error, { args, env })
+    if (KeelsonError.is(error)) throw error
     // Its monitor was killed, and then another process has removed it.
     await core.mustAllow('start')
-    throw storageError(error, 'write', path)
+    throw storageError(error, 'write', record.run)
+  } finally {
+    signal?.removeEventListener('abort', abort)
   }
 }
 
