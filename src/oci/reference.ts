@@ -65,7 +65,8 @@ export class Reference {
 
   /** As people write it: without `docker.io/` and `library/`. It parses back to an equal reference. */
   familiar(): string {
-    if (this.registry !== DEFAULT_REGISTRY) return this.toString()
+    // A namespace such as `b.c` would be read as a registry.
+    if (this.registry !== DEFAULT_REGISTRY || namesRegistry(this.repository)) return this.toString()
     const short = this.repository.slice(OFFICIAL.length)
     const official = this.repository.startsWith(OFFICIAL) && !short.includes('/')
     return (official ? short : this.repository) + this.#suffix()
@@ -130,12 +131,16 @@ export function parseReference(text: string): Reference {
 }
 
 /** What stands before the first slash is a registry only if it cannot be a namespace of Docker Hub. */
+function namesRegistry(text: string): boolean {
+  const [first = '', rest] = text.split('/', 2)
+  const distinct = first === 'localhost' || /[.:]/.test(first) || first !== first.toLowerCase()
+  return rest !== undefined && distinct
+}
+
 function splitRegistry(text: string): [registry: string, rest: string] {
+  const isRegistry = namesRegistry(text)
   const slash = text.indexOf('/')
-  const first = text.slice(0, Math.max(slash, 0))
-  const isRegistry =
-    slash >= 0 && (first === 'localhost' || /[.:]/.test(first) || first !== first.toLowerCase())
-  let registry = isRegistry ? first : DEFAULT_REGISTRY
+  let registry = isRegistry ? text.slice(0, slash) : DEFAULT_REGISTRY
   let rest = isRegistry ? text.slice(slash + 1) : text
   if (registry === LEGACY_REGISTRY) registry = DEFAULT_REGISTRY
   if (registry === DEFAULT_REGISTRY && !rest.includes('/')) rest = OFFICIAL + rest

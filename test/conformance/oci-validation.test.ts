@@ -16,7 +16,9 @@ const { directory, programs } = await buildValidation()
 afterAll(() => temp[Symbol.asyncDispose]())
 
 /** Those of cgroups use one name for theirs, so one after the other. */
-const cgroups = programs.filter((program) => program.startsWith('linux_cgroups_'))
+const cgroups = programs.filter((program) =>
+  /^(?:delete_resources|linux_cgroups_.*)$/.test(program),
+)
 const others = programs.filter((program) => !cgroups.includes(program))
 
 async function validate(program: string): Promise<void> {

@@ -9,6 +9,7 @@ const SHA512 = digestOf('x', 'sha512')
 describe('references', () => {
   test.each([
     // text, canonical, familiar
+    ['docker.io/b.c/a', 'docker.io/b.c/a:latest', 'docker.io/b.c/a:latest'],
     ['alpine', 'docker.io/library/alpine:latest', 'alpine:latest'],
     ['alpine:3.22', 'docker.io/library/alpine:3.22', 'alpine:3.22'],
     ['library/alpine', 'docker.io/library/alpine:latest', 'alpine:latest'],
