@@ -2,8 +2,8 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FirewallCommand } from '../runtime/network-protocol.ts'
 import type { Helper } from '../runtime/protocol.ts'
-import { claimedAddresses } from './ipam.ts'
-import { releaseNames } from './name-files.ts'
+import { claimedAddresses } from './addresses/ipam.ts'
+import { releaseNames } from './names/name-files.ts'
 import type { NetworkPlaces } from './places.ts'
 
 /** What giving back takes. */

@@ -11,7 +11,7 @@ import {
   sizeOf,
   type Address,
   type Prefix,
-} from './address.ts'
+} from './addresses/address.ts'
 
 /** A subnet of a network. A string is the prefix alone. */
 export interface SubnetOptions {

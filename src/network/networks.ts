@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import { acquireLock } from '../store/lock.ts'
-import { overlaps, formatPrefix, parsePrefix, type Prefix } from './address.ts'
+import { overlaps, formatPrefix, parsePrefix, type Prefix } from './addresses/address.ts'
 import { Network, type NetworkContext } from './network.ts'
 import {
   normalizeNetwork,
@@ -12,7 +12,7 @@ import {
   type Subnet,
 } from './network-options.ts'
 import { loadNetwork, loadNetworks, saveNetwork, type NetworkRecord } from './record.ts'
-import { chooseSubnet, uniqueLocalSubnet } from './subnets.ts'
+import { chooseSubnet, uniqueLocalSubnet } from './addresses/subnets.ts'
 
 /** Which networks to list. All that are given must hold. */
 export interface NetworkFilters {

@@ -3,7 +3,13 @@ import { keelsonError } from '../errors.ts'
 import { parseDocument, type DocumentNode } from '../oci/document.ts'
 import { converting, errnoOf } from '../store/errno.ts'
 import { readRecord, writeRecord } from '../store/records.ts'
-import { formatAddress, formatPrefix, parseAddress, parsePrefix, type Address } from './address.ts'
+import {
+  formatAddress,
+  formatPrefix,
+  parseAddress,
+  parsePrefix,
+  type Address,
+} from './addresses/address.ts'
 import type { Subnet } from './network-options.ts'
 import type { NetworkPlaces } from './places.ts'
 

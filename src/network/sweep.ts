@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { acquireLock, tryLock } from '../store/lock.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import type { ClaimsContext } from './claims.ts'
-import { claimedAddresses } from './ipam.ts'
+import { claimedAddresses } from './addresses/ipam.ts'
 import { loadNetworks } from './record.ts'
 
 const RUN = /^([0-9a-f]{64})(\.lock)?$/

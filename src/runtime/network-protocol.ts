@@ -33,7 +33,7 @@ export type LinkOperation =
   /** /proc/sys, e.g. `net/ipv4/conf/kl0/route_localnet`. Only below `net/`. */
   | { do: 'sysctl'; path: string; value: string }
 
-/** A command of libnftables-json(5), of which the helper knows what `src/network/firewall.ts` uses. */
+/** A command of libnftables-json(5), of which the helper knows what `src/network/firewall/firewall.ts` uses. */
 export type FirewallCommand =
   { add: object } | { create: object } | { delete: object } | { flush: object }
 

@@ -1,6 +1,6 @@
 /** The contents of the files that a container gets in /etc. Pure. */
 import { isIPv6 } from 'node:net'
-import { HOST_GATEWAY, NAME_SERVER } from '../../network/names.ts'
+import { HOST_GATEWAY, NAME_SERVER } from '../../network/names/names.ts'
 import type { NormalizedContainer } from '../normalize/normalize.ts'
 
 /** Contents of `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`. */

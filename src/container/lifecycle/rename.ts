@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { renameEndpoint } from '../../network/name-files.ts'
+import { renameEndpoint } from '../../network/names/name-files.ts'
 import { errnoOf, storageError } from '../../store/errno.ts'
 import { syncDirectory } from '../../store/records.ts'
 import { hostnameOf } from '../namespaces/hostname.ts'

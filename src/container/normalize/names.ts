@@ -1,7 +1,7 @@
 /** What a container is called, and what it calls others: host names, /etc/hosts, name servers. */
 import { isIP } from 'node:net'
 import { show } from '../../util/printable.ts'
-import { HOST_GATEWAY } from '../../network/names.ts'
+import { HOST_GATEWAY } from '../../network/names/names.ts'
 import { entries, invalid, list, text } from './values.ts'
 
 export function hostName(option: string, name: string | undefined): string | undefined {

@@ -1,8 +1,8 @@
 /** On which networks a container is, and what it publishes. */
 import { Network } from '../../network/network.ts'
-import { parseAddress } from '../../network/address.ts'
+import { parseAddress } from '../../network/addresses/address.ts'
 import { DEFAULT_NETWORK } from '../../network/networks.ts'
-import { normalizePorts, type PublishedPort } from '../../network/ports.ts'
+import { normalizePorts, type PublishedPort } from '../../network/firewall/ports.ts'
 import type { ContainerOptions, NetworkAttachment } from '../options/options.ts'
 import { sharedWith, type NormalizedShare, type SharedWith } from '../namespaces/options.ts'
 import { invalid, list, text, words } from './values.ts'

@@ -1,8 +1,8 @@
 /** Run options as a person gives them -> checked, and in one form each. Everything is checked before anything happens. */
 import { parseDuration } from '../../util/duration.ts'
 import { show } from '../../util/printable.ts'
-import { HOST_GATEWAY } from '../../network/names.ts'
-import type { PublishedPort } from '../../network/ports.ts'
+import { HOST_GATEWAY } from '../../network/names/names.ts'
+import type { PublishedPort } from '../../network/firewall/ports.ts'
 import { normalizeMount, type NormalizedMount } from '../../volume/mount-spec.ts'
 import { abortSignal, refuseUnknown } from './call.ts'
 import { blockIo, deviceRules, hugePageLimits, type NormalizedBlockIo } from './io.ts'

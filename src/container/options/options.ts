@@ -1,5 +1,5 @@
 import type { Network } from '../../network/network.ts'
-import type { PortSpec } from '../../network/ports.ts'
+import type { PortSpec } from '../../network/firewall/ports.ts'
 import type { Readable } from 'node:stream'
 import type { Duration } from '../../util/duration.ts'
 import type { Size } from '../../util/size.ts'

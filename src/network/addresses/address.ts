@@ -1,6 +1,6 @@
 /** IP addresses and prefixes as numbers. Pure. */
 import { isIPv4, isIPv6 } from 'node:net'
-import { keelsonError } from '../errors.ts'
+import { keelsonError } from '../../errors.ts'
 
 export type Family = 4 | 6
 

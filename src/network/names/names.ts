@@ -1,6 +1,6 @@
 /** The name service of a container on networks, as a plan. Pure. */
-import type { FirewallCommand, NameService } from '../runtime/network-protocol.ts'
-import { parseAddress, type Address } from './address.ts'
+import type { FirewallCommand, NameService } from '../../runtime/network-protocol.ts'
+import { parseAddress, type Address } from '../addresses/address.ts'
 
 /** Where a container finds it, at port 53. */
 export const NAME_SERVER = '127.0.0.11'

@@ -11,7 +11,7 @@ import {
   prefixOf,
   sizeOf,
   type Address,
-} from '../../src/network/address.ts'
+} from '../../../src/network/addresses/address.ts'
 
 const prefix = (text: string) => parsePrefix(text, 'subnets')
 

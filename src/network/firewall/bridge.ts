@@ -1,8 +1,8 @@
 /** A network on the host, as operations. Pure. */
-import { formatAddress } from './address.ts'
+import { formatAddress } from '../addresses/address.ts'
 import { bridgeElements, type BridgeElement } from './firewall.ts'
-import type { FirewallCommand, LinkOperation } from '../runtime/network-protocol.ts'
-import { bridgeName, type NetworkRecord } from './record.ts'
+import type { FirewallCommand, LinkOperation } from '../../runtime/network-protocol.ts'
+import { bridgeName, type NetworkRecord } from '../record.ts'
 
 /** The bridge with the gateways' addresses. Repeated, it changes nothing. */
 export function planBridge(record: NetworkRecord): LinkOperation[] {

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { formatPrefix, overlaps, parsePrefix, type Prefix } from '../../src/network/address.ts'
-import { chooseSubnet, uniqueLocalSubnet } from '../../src/network/subnets.ts'
+import {
+  formatPrefix,
+  overlaps,
+  parsePrefix,
+  type Prefix,
+} from '../../../src/network/addresses/address.ts'
+import { chooseSubnet, uniqueLocalSubnet } from '../../../src/network/addresses/subnets.ts'
 
 const prefixes = (...texts: string[]) => texts.map((text) => parsePrefix(text, 'subnets'))
 

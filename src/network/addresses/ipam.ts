@@ -4,8 +4,8 @@
 import { link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { keelsonError } from '../errors.ts'
-import { converting, errnoOf, storageError } from '../store/errno.ts'
+import { keelsonError } from '../../errors.ts'
+import { converting, errnoOf, storageError } from '../../store/errno.ts'
 import {
   contains,
   formatAddress,
@@ -15,7 +15,7 @@ import {
   sizeOf,
   type Address,
 } from './address.ts'
-import type { Subnet } from './network-options.ts'
+import type { Subnet } from '../network-options.ts'
 
 /**
  * Claims an address of the subnet's range for a container.

@@ -15,10 +15,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf, storageError } from '../store/errno.ts'
-import { formatAddress, parseAddress, type Address } from './address.ts'
+import { errnoOf, storageError } from '../../store/errno.ts'
+import { formatAddress, parseAddress, type Address } from '../addresses/address.ts'
 import { HOST_NAME, reverseName } from './names.ts'
-import type { NetworkPlaces } from './places.ts'
+import type { NetworkPlaces } from '../places.ts'
 
 /** In the place of a container's id. */
 const HOST = 'host'

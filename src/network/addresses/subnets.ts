@@ -1,6 +1,6 @@
 /** Which subnets a network gets that was given none. Pure. */
 import { createHash } from 'node:crypto'
-import { keelsonError } from '../errors.ts'
+import { keelsonError } from '../../errors.ts'
 import { nth, overlaps, parsePrefix, sizeOf, type Prefix } from './address.ts'
 
 /** Private addresses (RFC 1918) that neither Docker's default pools nor home routers use, in order of preference. */

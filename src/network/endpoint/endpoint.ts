@@ -1,8 +1,8 @@
 /** A container's place in one network, as operations. Pure. */
 import { createHash } from 'node:crypto'
-import { formatAddress, type Address } from './address.ts'
-import type { LinkOperation } from '../runtime/network-protocol.ts'
-import { bridgeName, type NetworkRecord } from './record.ts'
+import { formatAddress, type Address } from '../addresses/address.ts'
+import type { LinkOperation } from '../../runtime/network-protocol.ts'
+import { bridgeName, type NetworkRecord } from '../record.ts'
 
 export interface Endpoint {
   network: NetworkRecord

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseAddress, type Address } from '../../src/network/address.ts'
-import { planNames, resolversOf, reverseName } from '../../src/network/names.ts'
+import { parseAddress, type Address } from '../../../src/network/addresses/address.ts'
+import { planNames, resolversOf, reverseName } from '../../../src/network/names/names.ts'
 
 const NOWHERE = () => undefined
 const FIRST = (link: string) => (link === 'eth0' ? 3 : undefined)

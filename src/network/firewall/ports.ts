@@ -1,10 +1,10 @@
 /** Published ports: what a person writes -> one form -> what the helper reserves and the firewall forwards. Pure. */
 import { isIP } from 'node:net'
-import { keelsonError, type KeelsonError } from '../errors.ts'
-import { show } from '../util/printable.ts'
-import { formatAddress, parseAddress, type Address } from './address.ts'
+import { keelsonError, type KeelsonError } from '../../errors.ts'
+import { show } from '../../util/printable.ts'
+import { formatAddress, parseAddress, type Address } from '../addresses/address.ts'
 import type { PortElement } from './firewall.ts'
-import type { NetworkPlan } from '../runtime/network-protocol.ts'
+import type { NetworkPlan } from '../../runtime/network-protocol.ts'
 
 export type PortProtocol = 'tcp' | 'udp' | 'sctp'
 

@@ -2,7 +2,7 @@
  * The rules of the table `inet keelson`, and the elements by which networks and containers take part in them. Pure; the words are
  * those of libnftables-json(5).
  */
-import type { FirewallCommand } from '../runtime/network-protocol.ts'
+import type { FirewallCommand } from '../../runtime/network-protocol.ts'
 
 const FAMILY = 'inet'
 const TABLE = 'keelson'
