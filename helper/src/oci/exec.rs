@@ -101,9 +101,11 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         Failure::kind("read the process", "config-invalid").detail(error.to_string())
     })?;
     request.inherited = Some(preserved);
+    let mut inside = Inside::of(&plan);
+    inside.state = record.state(place.status(&record));
     let entry = Entry {
         pidfd: pidfd.as_fd(),
-        inside: &Inside::of(&plan),
+        inside: &inside,
         cgroups: &plan.cgroups,
     };
     let mut exec = Exec::start(request, entry, &mut Filters::default(), &host)?;

@@ -4,11 +4,8 @@ use serde_json::{Value, json};
 
 use super::list::pretty;
 use crate::error::Result;
-use crate::run::capability_names;
+use crate::run::{SPEC_VERSION, capability_names};
 use crate::seccomp::Architecture;
-
-/// The newest version of the runtime specification that is understood.
-pub const VERSION: &str = "1.3.0";
 
 pub fn features() -> Result<i32> {
     println!("{}", pretty(&describe())?);
@@ -19,7 +16,7 @@ fn describe() -> Value {
     let abis = Architecture::NATIVE.abis().iter().map(|abi| abi.oci_name());
     json!({
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": VERSION,
+        "ociVersionMax": SPEC_VERSION,
         "hooks": [
             "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
         ],
@@ -108,13 +105,14 @@ const MOUNT_OPTIONS: [&str; 61] = [
     "unbindable",
 ];
 
-const ACTIONS: [&str; 8] = [
+const ACTIONS: [&str; 9] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];

@@ -107,7 +107,7 @@ fn print_version() {
     println!(
         "keelson-helper version {}\nspec: {}",
         env!("CARGO_PKG_VERSION"),
-        features::VERSION
+        crate::run::SPEC_VERSION
     );
 }
 

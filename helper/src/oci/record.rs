@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::features::VERSION;
-use crate::run::{Cgroups, Hooks, cgroup_is_frozen};
+use crate::run::{Cgroups, Hooks, SPEC_VERSION, cgroup_is_frozen};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,7 +63,7 @@ impl Record {
     /// As the specification has it: for hooks, and the ground of what `state` prints.
     pub fn state(&self, status: Status) -> Value {
         let mut state = json!({
-            "ociVersion": VERSION,
+            "ociVersion": SPEC_VERSION,
             "id": self.id,
             "status": status.word(),
             "bundle": self.bundle,

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, Options};
-use super::features::VERSION;
 use super::list::pretty;
 use crate::error::{Result, Step};
+use crate::run::SPEC_VERSION;
 
 const OPTIONS: Options<'_> = Options {
     flags: &["rootless"],
@@ -35,7 +35,7 @@ pub fn spec(words: Vec<OsString>) -> Result<i32> {
 fn config() -> Value {
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     json!({
-        "ociVersion": VERSION,
+        "ociVersion": SPEC_VERSION,
         "process": {
             "terminal": true,
             "user": { "uid": 0, "gid": 0 },

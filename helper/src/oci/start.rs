@@ -2,6 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::Deserialize;
 
 use super::arguments::{Arguments, Options};
 use super::record::{Record, Status};
@@ -9,7 +12,8 @@ use super::store::Place;
 use super::{Runtime, delete};
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{FrameReader, Report, decode};
-use crate::run::{HOOK_FAILED, START, run_hooks};
+use crate::run::{HOOK_FAILED, START, connect_to_agent, hand_over_with, run_hooks};
+use crate::seccomp::Seccomp;
 
 const OPTIONS: Options<'_> = Options {
     flags: &[],
@@ -63,7 +67,11 @@ pub fn start_container(
 
 fn execute(place: &Place) -> Result<()> {
     let mut connection = place.connect().step("start the container")?;
-    connection.write_all(&[START]).step("start the container")?;
+    match connect_to_agent_of(place)? {
+        Some(agent) => hand_over_with(&connection, &[START], agent.as_fd()).map_err(Into::into),
+        None => connection.write_all(&[START]),
+    }
+    .step("start the container")?;
     let mut said = Vec::new();
     // Ends without a word when the program was executed, which closes the other side.
     connection
@@ -75,4 +83,33 @@ fn execute(place: &Place) -> Result<()> {
         Some(Report::Error(failure)) => Err(Failure::reported(&failure)),
         _ => Ok(()),
     }
+}
+
+/// Who answers the notifications of its filter, where there is one.
+fn connect_to_agent_of(place: &Place) -> Result<Option<OwnedFd>> {
+    let config: Config = serde_json::from_str(&place.config()?).map_err(|error| {
+        Failure::new("read the container's configuration").detail(error.to_string())
+    })?;
+    match config
+        .linux
+        .seccomp
+        .map(|seccomp| seccomp.listener())
+        .transpose()?
+        .flatten()
+    {
+        Some(listener) => connect_to_agent(&listener).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What of it is read here.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    linux: Linux,
+}
+
+#[derive(Default, Deserialize)]
+struct Linux {
+    seccomp: Option<Seccomp>,
 }

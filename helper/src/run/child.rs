@@ -21,6 +21,7 @@ use super::execute::{
     send, set_labels, set_oom_score,
 };
 use super::handover;
+use super::listener::{Agent, connect, process_state};
 use super::masks::{make_readonly, mask_paths};
 use super::mounts::{close_late, mount_all, take_sources};
 use super::namespaces::{join_network, unshare_cgroup, unshare_network};
@@ -102,6 +103,17 @@ fn prepare(
         None if namespaces.network => unshare_network()?,
         None => {}
     }
+
+    let listener = plan.process.listener();
+    let notice = match listener {
+        Some(listener) => Some(process_state(listener, &plan.state(), &host.procfs)?),
+        None => None,
+    };
+    // While the agent can be found, and as whoever wants it to be asked. Of a deferred program `start` does that.
+    let connection = match (listener, &plan.deferred) {
+        (Some(listener), None) => Some(connect(listener)?),
+        _ => None,
+    };
 
     // 3. The root file system.
     let sources = take_sources(&plan.mounts, &mut outside)?;
@@ -185,15 +197,24 @@ fn prepare(
     let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     let process = &plan.process;
     match &plan.deferred {
-        Some(deferred) => {
-            become_program_later(process, deferred, &state, master, channel, host.descriptors)
-        }
+        Some(deferred) => become_program_later(
+            process,
+            deferred,
+            &state,
+            notice,
+            master,
+            channel,
+            host.descriptors,
+        ),
         None => become_program(
             process,
             master,
             channel,
             plan.extension.init,
             host.descriptors,
+            connection
+                .zip(notice)
+                .map(|(to, notice)| Agent::new(to, notice)),
         ),
     }
 }

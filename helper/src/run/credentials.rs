@@ -5,13 +5,17 @@
 //! profile might forbid. So capabilities are carried across the change of user (`KEEPCAPS`), and only one capset(2)
 //! and the execve(2) come after the filter.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::config;
+use super::listener::Agent;
 use super::process::PlannedProcess;
 use crate::error::{Failure, Result, Step};
+use crate::seccomp::Listener;
 use crate::sys;
 
 /// Capabilities as bits.
@@ -29,6 +33,8 @@ pub struct PlannedCapabilities {
 pub struct Filter {
     pub program: Vec<libc::sock_filter>,
     pub flags: u32,
+    /// Where system calls are notified.
+    pub listener: Option<Listener>,
 }
 
 impl PlannedCapabilities {
@@ -117,14 +123,16 @@ pub fn assume(process: &PlannedProcess) -> Result<Confinement<'_>> {
 }
 
 impl Confinement<'_> {
-    /// Only execve comes after it.
-    pub fn confine(self) -> Result<()> {
+    /// Only execve comes after it. `agent`: who gets the listener of a filter that has one.
+    pub fn confine(self, agent: Option<Agent>, channel: &OwnedFd) -> Result<()> {
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).step("set no_new_privs")?;
         }
-        if let Some(filter) = self.filter {
-            sys::seccomp::load_filter(&filter.program, filter.flags)
-                .step("load the seccomp filter")?;
+        match (self.filter, agent) {
+            (Some(filter), Some(agent)) => agent.load(filter, channel.as_fd())?,
+            (Some(filter), None) => sys::seccomp::load_filter(&filter.program, filter.flags)
+                .step("load the seccomp filter")?,
+            (None, _) => {}
         }
         match self.lower {
             Some(sets) => rustix::thread::set_capabilities(None, sets).step("set the capabilities"),

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use serde_json::{Value, json};
 
+use super::handover;
 use super::hooks::{Hooks, run_all};
 use super::process::DEFAULT_UMASK;
 use crate::error::{Result, Step};
@@ -41,8 +42,9 @@ impl Deferred {
         run_all("startContainer", hooks, &state.to_string())
     }
 
-    /// Waits for `start`, and makes `channel` the connection to it, over which is told what goes wrong from now on.
-    pub fn wait_for_start(&self, channel: &OwnedFd) -> Result<()> {
+    /// Waits for `start`, and makes `channel` the connection to it, over which is told what goes wrong from now on. It may
+    /// bring a connection to the agent that answers seccomp's notifications.
+    pub fn wait_for_start(&self, channel: &OwnedFd) -> Result<Option<OwnedFd>> {
         loop {
             let flags = rustix::net::SocketFlags::CLOEXEC;
             let connection = match rustix::net::accept_with(&self.listener, flags) {
@@ -50,10 +52,10 @@ impl Deferred {
                 accepted => accepted.step("wait for start")?,
             };
             let mut word = [0];
-            match rustix::net::recv(&connection, &mut word, RecvFlags::empty()) {
-                Ok((1, _)) if word[0] == START => {
-                    return sys::process::redirect(channel, connection.as_fd())
-                        .step("answer start");
+            match handover::receive(&connection, &mut word, RecvFlags::empty()) {
+                Ok((1, agent)) if word[0] == START => {
+                    sys::process::redirect(channel, connection.as_fd()).step("answer start")?;
+                    return Ok(agent);
                 }
                 _ => {}
             }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::by_another::clone_by_another;
@@ -22,6 +23,7 @@ use super::credentials::Filter;
 use super::execute::{
     become_program, become_root, enter_working_directory, isolate, open_root, send, set_attributes,
 };
+use super::listener::{Agent, connect, process_state};
 use super::namespaces::{JoinPlan, not_running};
 use super::plan::Plan;
 use super::process::PlannedProcess;
@@ -63,6 +65,8 @@ pub struct Inside {
     pub persona: PlannedPersona,
     /// Its own program's.
     pub filter: Option<Rc<Filter>>,
+    /// As the specification has it, but for the pid.
+    pub state: Value,
 }
 
 /// In place of a profile: the container's own, which need not be sent again.
@@ -77,6 +81,7 @@ impl Inside {
             ulimit_clamp: plan.extension.ulimit_clamp,
             persona: plan.persona.clone(),
             filter: plan.process.filter.clone(),
+            state: plan.state(),
         }
     }
 }
@@ -322,7 +327,14 @@ fn prepare(
     if host.rootless {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide this process")?;
     }
-    isolate_from_host(process, streams, channel, pidfd)?;
+    let agent = match process.listener() {
+        Some(listener) => {
+            let notice = process_state(listener, &container.inside.state, &host.procfs)?;
+            Some(Agent::new(connect(listener)?, notice))
+        }
+        None => None,
+    };
+    isolate_from_host(process, streams, channel, pidfd, agent.as_ref())?;
 
     // 3. Enter.
     let namespaces = &container.inside.namespaces;
@@ -353,6 +365,7 @@ fn prepare(
         channel,
         false,
         host.descriptors,
+        agent,
     )
 }
 
@@ -362,10 +375,12 @@ fn isolate_from_host(
     streams: &Streams,
     channel: &OwnedFd,
     pidfd: BorrowedFd<'_>,
+    agent: Option<&Agent>,
 ) -> Result<()> {
     let near = streams.near_ends().into_iter().flatten();
     let mut keep: Vec<_> = near.map(AsRawFd::as_raw_fd).collect();
     keep.extend(process.preserved());
+    keep.extend(agent.map(Agent::descriptor));
     keep.extend([channel.as_raw_fd(), pidfd.as_raw_fd()]);
     sys::close::close_all_but(&keep).step("close the host's descriptors")
 }

@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::deferred::Deferred;
+use super::listener::Agent;
 use super::process::PlannedProcess;
 use super::root::Root;
 use super::stdio::Streams;
@@ -119,6 +120,7 @@ pub fn become_program(
     channel: &OwnedFd,
     keeps_channel: bool,
     descriptors: Rlimit,
+    agent: Option<Agent>,
 ) -> Result<()> {
     let warnings = prepare_program(process, channel, keeps_channel, descriptors)?;
     report_ready(terminal, channel, warnings)?;
@@ -126,12 +128,12 @@ pub fn become_program(
     if process.inherited.is_some() {
         // A program of the caller's, who may go.
         rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
-        return confinement.confine();
+        return confinement.confine(agent, channel);
     }
     // The kernel forgets this signal when the user changes, so again, and not earlier.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .step("set the parent-death signal")?;
-    confinement.confine()?;
+    confinement.confine(agent, channel)?;
     outlive_nobody(channel)
 }
 
@@ -141,6 +143,7 @@ pub fn become_program_later(
     process: &PlannedProcess,
     deferred: &Deferred,
     state: &serde_json::Value,
+    notice: Option<Vec<u8>>,
     terminal: Option<BorrowedFd<'_>>,
     channel: &OwnedFd,
     descriptors: Rlimit,
@@ -152,14 +155,22 @@ pub fn become_program_later(
     }
     rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
     report_ready(terminal, channel, warnings)?;
-    deferred.wait_for_start(channel)?;
+    let connection = deferred.wait_for_start(channel)?;
     if !process.command.is_some() {
         return Err(
             Failure::kind("start the container", "config-invalid").detail("process is not set")
         );
     }
     deferred.run_start_container_hooks(state)?;
-    confinement.confine()
+    let agent = match (notice, connection) {
+        (Some(notice), Some(connection)) => Some(Agent::new(connection, notice)),
+        (Some(_), None) => {
+            return Err(Failure::new("start the container")
+                .detail("nobody to hand the seccomp listener to"));
+        }
+        (None, _) => None,
+    };
+    confinement.confine(agent, channel)
 }
 
 fn prepare_program(

@@ -26,6 +26,7 @@ impl Filters {
         let filter = Rc::new(Filter {
             program: compile(&spec, Architecture::NATIVE)?,
             flags: flags(&spec)?,
+            listener: spec.listener()?,
         });
         if self.compiled.len() == CAPACITY {
             self.compiled.clear();

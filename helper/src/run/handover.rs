@@ -1,4 +1,4 @@
-//! Descriptors that travel over a socket, one with each report.
+//! Descriptors that travel over a socket, one with each message.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,13 +13,20 @@ use rustix::net::{
 use crate::protocol::{self, Report};
 
 pub fn send(channel: impl AsFd, report: &Report, fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    send_bytes(channel, &protocol::encode(report), fd)
+}
+
+pub fn send_bytes(channel: impl AsFd, bytes: &[u8], fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds = [fd];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let bytes = protocol::encode(report);
-    let slices = [IoSlice::new(&bytes)];
-    sendmsg(channel, &slices, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    let slices = [IoSlice::new(bytes)];
+    let mut sent = sendmsg(&channel, &slices, &mut ancillary, SendFlags::NOSIGNAL)?;
+    while sent < bytes.len() {
+        sent += rustix::net::send(&channel, &bytes[sent..], SendFlags::NOSIGNAL)?;
+    }
+    Ok(())
 }
 
 /// Fills the buffer once; 0 bytes are the end.

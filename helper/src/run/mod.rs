@@ -18,6 +18,7 @@ mod handover;
 mod hooks;
 mod identities;
 mod init;
+mod listener;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -49,17 +50,18 @@ pub use cgroup::{
     processes as cgroup_processes, remove_all as remove_cgroups, update as update_cgroups,
 };
 pub use config::{
-    Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, capability_names,
+    Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, SPEC_VERSION, capability_names,
 };
 pub use container::{Container, Remains, Removal, id_map, remove_trees};
 pub use credentials::PlannedCapabilities;
 pub use deferred::{Deferred, START};
 pub use exec::{Entry, Exec, ExecRequest, Inside};
 pub use filters::Filters;
-pub use handover::{receive as take_over, send as hand_over};
+pub use handover::{receive as take_over, send as hand_over, send_bytes as hand_over_with};
 pub use hooks::{HOOK_FAILED, Hooks, run_all as run_hooks};
 pub use identities::user_namespace;
 pub use init::init;
+pub use listener::connect as connect_to_agent;
 pub use plan::Plan;
 pub use procfs::Procfs;
 pub use program::{End, Started};

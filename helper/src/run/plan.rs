@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use super::bundle;
 use super::cgroup::CgroupPlan;
-use super::config::{Config, Device, Extension, Linux, Mount, Propagation};
+use super::config::{Config, Device, Extension, Linux, Mount, Propagation, SPEC_VERSION};
 use super::deferred::Deferred;
 use super::filters::Filters;
 use super::hooks::Hooks;
@@ -103,6 +105,19 @@ impl Plan {
 }
 
 impl Plan {
+    /// What others are told of the container, but for the pid.
+    pub fn state(&self) -> Value {
+        match &self.deferred {
+            Some(deferred) => deferred.state.clone(),
+            None => json!({
+                "ociVersion": SPEC_VERSION,
+                "id": self.container,
+                "status": "creating",
+                "bundle": self.extension.bundle,
+            }),
+        }
+    }
+
     /// Those that go with the container.
     pub fn own_cgroups(&self) -> Vec<PathBuf> {
         let mut directories = self.cgroups.directories();

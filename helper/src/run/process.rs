@@ -10,6 +10,7 @@ use super::credentials::{Filter, PlannedCapabilities};
 use super::rlimits::{self, PlannedRlimit};
 use super::scheduling::PlannedScheduling;
 use crate::error::{Failure, Result};
+use crate::seccomp::Listener;
 
 pub struct PlannedProcess {
     pub user: User,
@@ -36,6 +37,11 @@ pub struct PlannedProcess {
 pub const DEFAULT_UMASK: Mode = Mode::from_raw_mode(0o022);
 
 impl PlannedProcess {
+    /// Who answers the notifications of its filter.
+    pub fn listener(&self) -> Option<&Listener> {
+        self.filter.as_ref()?.listener.as_ref()
+    }
+
     /// The descriptors behind the standard streams that it gets from its parent.
     pub fn preserved(&self) -> std::ops::Range<i32> {
         3..3 + self.inherited.unwrap_or(0) as i32

@@ -41,6 +41,14 @@ impl Procfs {
             .map(drop)
     }
 
+    /// The number that this process has for whoever this procfs is.
+    pub fn own_pid(&self) -> Result<i32> {
+        let link =
+            rustix::fs::readlinkat(&self.root, "self", Vec::new()).step("read /proc/self")?;
+        let number = link.to_str().ok().and_then(|text| text.parse().ok());
+        number.ok_or_else(|| Failure::new("read /proc/self").detail("no number"))
+    }
+
     /// A handle on a namespace (`mnt`, ...) of a child: the namespace lives for as long as anybody holds one.
     pub fn open_namespace(&self, pid: Pid, name: &str) -> rustix::io::Result<OwnedFd> {
         let path = format!("{}/ns/{name}", pid.as_raw_nonzero());

@@ -16,7 +16,7 @@ mod tests;
 use libc::sock_filter;
 
 pub use abi::Architecture;
-pub use spec::Seccomp;
+pub use spec::{Listener, Seccomp};
 
 use abi::{Abi, X32_BIT};
 use assemble::{Label, Program, Test};

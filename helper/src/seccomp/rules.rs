@@ -205,7 +205,7 @@ pub fn value_of(action: Action, data: Option<u32>) -> Result<u32> {
         Action::Trace => libc::SECCOMP_RET_TRACE | data_or_eperm,
         Action::Log => libc::SECCOMP_RET_LOG,
         Action::Allow => libc::SECCOMP_RET_ALLOW,
-        Action::Notify => return Err(invalid("SCMP_ACT_NOTIFY has no listener here")),
+        Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
     })
 }
 

@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+use super::rules::invalid;
+use crate::error::Result;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seccomp {
@@ -13,6 +16,36 @@ pub struct Seccomp {
     pub flags: Vec<String>,
     #[serde(default)]
     pub syscalls: Vec<Rule>,
+    #[serde(default)]
+    listener_path: String,
+    #[serde(default)]
+    listener_metadata: String,
+}
+
+/// Who answers user notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Of a listening unix socket.
+    pub path: String,
+    pub metadata: Option<String>,
+}
+
+impl Seccomp {
+    /// Where a system call is to be notified, "`listenerPath` ... is used": elsewhere it means nothing.
+    pub fn listener(&self) -> Result<Option<Listener>> {
+        let actions = self.syscalls.iter().map(|rule| rule.action);
+        let notifies = std::iter::once(self.default_action)
+            .chain(actions)
+            .any(|action| action == Action::Notify);
+        match (notifies, self.listener_path.as_str()) {
+            (false, _) => Ok(None),
+            (true, "") => Err(invalid("SCMP_ACT_NOTIFY needs listenerPath")),
+            (true, path) => Ok(Some(Listener {
+                path: path.to_owned(),
+                metadata: Some(self.listener_metadata.clone()).filter(|text| !text.is_empty()),
+            })),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

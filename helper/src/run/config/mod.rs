@@ -26,6 +26,9 @@ pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use resources::{DeviceRule, InterfacePriority, Resources, Throttle};
 pub use scheduling::{CpuAffinity, IoPriority, MemoryPolicy, Personality, Scheduler};
 
+/// The newest version of the runtime specification that is understood.
+pub const SPEC_VERSION: &str = "1.3.0";
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {

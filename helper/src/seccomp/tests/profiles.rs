@@ -241,7 +241,6 @@ fn what_cannot_be_compiled_is_refused() {
         }] }))
     };
     for bad in [
-        rule("SCMP_ACT_NOTIFY", 0, 0),
         rule("SCMP_ACT_ERRNO", 70_000, 0),
         rule("SCMP_ACT_ERRNO", 1, 6),
         profile(json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"] })),
