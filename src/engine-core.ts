@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { setMaxListeners } from 'node:events'
 import { homedir } from 'node:os'
 import { Containers } from './container/containers.ts'
+import { findImage, mustNameImage } from './container/config/image.ts'
 import type { ContainersContext } from './container/containers-context.ts'
 import { ContainerPlaces } from './container/record/places.ts'
 import { Removals } from './container/lifecycle/removals.ts'
@@ -21,7 +22,7 @@ import { keelsonError } from './errors.ts'
 import { EventHub } from './event-hub.ts'
 import { readEvents, type EngineEvent, type EngineEvents, type EventsOptions } from './events.ts'
 import { Images } from './image/images.ts'
-import { Image } from './image/image.ts'
+import type { Image } from './image/image.ts'
 import { sweepClaims } from './network/claims.ts'
 import { NetworkPlaces } from './network/places.ts'
 import { sweepNetworks } from './network/sweep.ts'
@@ -133,7 +134,8 @@ export class EngineCore {
       }
       const context: RunContext = {
         volumes: volumesContext,
-        findImage: (reference, signal) => findImage(images, reference, signal),
+        findImage: async (reference, signal) =>
+          await images.pull(reference, signal === undefined ? {} : { signal }),
         launcher,
         snapshotter,
         users: new UserDatabases(launcher, snapshotter),
@@ -222,8 +224,10 @@ export class EngineCore {
   ): RunningProcess {
     try {
       this.#mustBeOpen()
+      mustNameImage(image)
       const normalized = normalizeRunOptions(command, options)
-      return runContainer(this.#parts.context, this.#image(image, options), normalized)
+      const found = findImage(this.images, { ...options, image })
+      return runContainer(this.#parts.context, found, normalized)
     } catch (error) {
       return failedRun(error)
     }
@@ -289,21 +293,6 @@ export class EngineCore {
       throw keelsonError('KEELSON_CLOSED', 'The engine is closed.', { hint: 'Open another.' })
     }
   }
-
-  async #image(image: string | Image, { platform, pull, signal }: RunOptions): Promise<Image> {
-    if (image instanceof Image) return image
-    return await this.images.pull(image, {
-      ...(platform !== undefined && { platform }),
-      ...(pull !== undefined && { policy: pull }),
-      ...(signal !== undefined && { signal }),
-    })
-  }
-}
-
-/** By the id of one that is there, or by a name that may have to be pulled. */
-async function findImage(images: Images, reference: string, signal?: AbortSignal): Promise<Image> {
-  if (reference.startsWith('sha256:')) return await images.get(reference)
-  return await images.pull(reference, signal === undefined ? {} : { signal })
 }
 
 async function makeDirectories(root: string, runRoot: string): Promise<void> {

@@ -67,7 +67,7 @@ export class Engine implements AsyncDisposable {
    * Runs one container to its end: created, started, waited for, removed. Like execa's: a program that does not end with 0 rejects with an
    * error of the result's shape, unless `reject: false`.
    *
-   * @param image an image, or the name of one, which is pulled when it is missing
+   * @param image an image, the id of one that is there, or a name, which is pulled when it is missing
    * @param command replaces the image's; a string is one word, not a shell's line
    * @throws `KEELSON_INVALID_OPTION`, what {@link Images.pull} throws, `KEELSON_USER_NOT_FOUND`, `KEELSON_COMMAND_NOT_FOUND`,
    *   `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_MOUNT_FAILED`, `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_START_FAILED`, and when the
@@ -120,6 +120,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Hears what happens in all engines on this `runRoot`: the same as {@link Engine.events}. Listening does not keep the program running.
+   *
+   * @throws `KEELSON_INVALID_OPTION` for an event that there is not
    *
    * @example
    * ```ts

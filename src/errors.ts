@@ -14,6 +14,12 @@ interface ErrorInit {
   hint?: string | undefined
   /** The error beneath. */
   cause?: unknown
+  // An error has these of its own; a fact needs another key: `network`, `volume`, `containerName`, `containerStatus`.
+  name?: never
+  code?: never
+  status?: never
+  message?: never
+  stack?: never
   /** Facts for programs: shown as own properties of the error. */
   [field: string]: unknown
 }

@@ -1,8 +1,11 @@
 import { EventEmitter } from 'eventemitter3'
-import { decodeJournalLine } from './container/events/journal-lines.ts'
+import { CONTAINER_EVENTS, decodeJournalLine } from './container/events/journal-lines.ts'
+import { keelsonError } from './errors.ts'
 import type { EngineEvents } from './events.ts'
 import { JournalReader } from './store/journal-reader.ts'
 import type { Journal } from './store/journal.ts'
+import { nearest } from './util/nearest.ts'
+import { show } from './util/printable.ts'
 
 type Listener<Name extends keyof EngineEvents> = (...event: EngineEvents[Name]) => void
 
@@ -43,6 +46,7 @@ export class EventHub {
   }
 
   on<Name extends keyof EngineEvents>(name: Name, listener: Listener<Name>): void {
+    checkListener(name, listener)
     this.#emitter.on(name, listener as (...event: unknown[]) => void)
     if (this.#following || this.#closing.aborted) return
     this.#following = true
@@ -76,4 +80,20 @@ export class EventHub {
   #tell(name: keyof EngineEvents, event: object): void {
     this.#emitter.emit(name, event)
   }
+}
+
+function checkListener(name: unknown, listener: unknown): void {
+  const known = Object.keys(CONTAINER_EVENTS)
+  if (typeof name !== 'string' || !known.includes(name)) {
+    const near = typeof name === 'string' ? nearest(name, known) : undefined
+    throw keelsonError('KEELSON_INVALID_OPTION', `There is no event ${show(name)}.`, {
+      option: 'event',
+      hint: near ? `Did you mean ${near}?` : `The events are ${known.join(', ')}.`,
+    })
+  }
+  if (typeof listener === 'function') return
+  throw keelsonError('KEELSON_INVALID_OPTION', `The listener is ${show(listener)}.`, {
+    option: 'listener',
+    hint: 'Give a function.',
+  })
 }

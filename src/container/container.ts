@@ -60,7 +60,7 @@ export interface SignalOption {
 }
 
 export interface StopOptions extends SignalOption {
-  /** How long to wait before it is killed; -1: for ever. Default: the container's own, 10 s. */
+  /** How long to wait before it is killed; 0: it is killed at once, without its stop signal; -1: for ever. Default: the container's own, 10 s. */
   timeout?: Duration
 }
 
@@ -139,8 +139,7 @@ export class Container implements AsyncDisposable {
 
   /** How it is now. */
   async state(): Promise<ContainerState> {
-    const status = await this.#core.status()
-    if (status === 'removing') throw this.#core.gone()
+    const status = await this.#core.mustBeThere()
     return containerState(status, await this.#core.state())
   }
 
@@ -184,9 +183,7 @@ export class Container implements AsyncDisposable {
   async stop(options: StopOptions = {}): Promise<void> {
     const timeout =
       options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
-    const status = await this.#core.status()
-    if (status === 'removing') throw this.#core.gone()
-    if (!isActive(status)) return
+    if (!isActive(await this.#core.mustBeThere())) return
     await this.#core.ask('stop', 'stop', timeout === undefined ? {} : { timeout }, options.signal)
     this.#tell('container.stop')
   }
@@ -290,7 +287,8 @@ export class Container implements AsyncDisposable {
    * What its program has written, line by line, oldest first; with `follow`, until it has ended for good. Lines are kept over restarts of
    * the program, and of this one for a detached container.
    *
-   * @throws `KEELSON_INVALID_OPTION`, also for a container without a log; while reading `KEELSON_ABORTED`, `KEELSON_IO`
+   * @throws `KEELSON_INVALID_OPTION`, also for a container without a log; while reading `KEELSON_ABORTED`, `KEELSON_CONTAINER_NOT_FOUND`,
+   *   `KEELSON_IO`
    * @example
    * ```ts
    * import { Engine } from 'keelson'
@@ -307,10 +305,11 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Waits, by default until it has no program.
+   * Waits, by default until it has no program. For one that was removed already there is only `removed` to wait for, and, where it removed
+   * itself (`autoRemove`), the end that this engine saw.
    *
    * @returns how the program ended
-   * @throws `KEELSON_ABORTED`; `KEELSON_TIMEOUT` for `AbortSignal.timeout()`; with `healthy` also `KEELSON_CONTAINER_STATE` when it ends before
+   * @throws `KEELSON_ABORTED`, `KEELSON_CONTAINER_NOT_FOUND`; with `healthy` also `KEELSON_CONTAINER_STATE` when it ends before
    */
   async wait(
     options: { condition?: WaitCondition; signal?: AbortSignal } = {},
@@ -334,6 +333,7 @@ export class Container implements AsyncDisposable {
    * ```
    */
   async ready(strategy: WaitStrategy, options: ReadyOptions = {}): Promise<void> {
+    await this.#core.mustBeThere()
     await waitUntilReady(waitTarget(this.#core), strategy, options)
   }
 

@@ -91,6 +91,7 @@ export class ContainerCore {
   /** What its monitor last said; `undefined`: it was never started. */
   async state(): Promise<MonitorState | undefined> {
     if (this.#shut) throw closedError()
+    if (this.#removed) return this.#state
     if (this.#client !== undefined && this.#state !== undefined) return this.#state
     const found = await readState(this.context.places.state(this.id))
     if (found === undefined || !isActive(found.status)) return (this.#state = found)
@@ -110,9 +111,15 @@ export class ContainerCore {
 
   /** @throws `KEELSON_CONTAINER_STATE`, `KEELSON_CONTAINER_NOT_FOUND` when it was removed */
   async mustAllow(action: ContainerAction): Promise<ContainerStatus> {
+    const status = await this.mustBeThere()
+    mustAllow(this.#record, status, action)
+    return status
+  }
+
+  /** @throws `KEELSON_CONTAINER_NOT_FOUND` when it was removed */
+  async mustBeThere(): Promise<ContainerStatus> {
     const status = await this.status()
     if (status === 'removing') throw this.gone()
-    mustAllow(this.#record, status, action)
     return status
   }
 
@@ -120,7 +127,7 @@ export class ContainerCore {
     const { id, name } = this.#record
     return keelsonError('KEELSON_CONTAINER_NOT_FOUND', `The container ${name} was removed.`, {
       container: id,
-      name,
+      containerName: name,
       hint: 'engine.containers.list({ all: true }) shows those that are there.',
     })
   }
@@ -138,7 +145,7 @@ export class ContainerCore {
     throw keelsonError(
       'KEELSON_CONTAINER_STATE',
       `Cannot ${action} the container ${this.#record.name}: it does not run.`,
-      { container: this.id, status, action, hint: 'Start it first.' },
+      { container: this.id, containerStatus: status, action, hint: 'Start it first.' },
     )
   }
 

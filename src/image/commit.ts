@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { parseDigest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
@@ -11,6 +10,7 @@ import type { ContentStore } from '../store/content.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import { throwIfAborted } from '../util/abort.ts'
 import type { ImageDocuments } from './documents.ts'
+import { checkParameters } from './parameters.ts'
 
 /** What is otherwise in a new image's configuration: `null` takes a field away; environment, labels, ports and volumes are added to. */
 export type ConfigChanges = {
@@ -120,20 +120,15 @@ const DOCKER = {
 /**
  * The configuration of an image with changes. Lists of names and values grow, the later of one name counting; all else is replaced.
  *
- * @throws `KEELSON_INVALID_OPTION` for a field that no configuration has
+ * @throws `KEELSON_INVALID_OPTION` for a field that no configuration has, and for what it cannot be
  */
 export function changedConfig(
   config: ExecutionParameters,
   changes: ConfigChanges,
 ): ExecutionParameters {
+  checkParameters(changes, 'changes')
   const result: Record<string, unknown> = { ...config }
   for (const [field, value] of Object.entries(changes)) {
-    if (!FIELDS.has(field)) {
-      throw keelsonError('KEELSON_INVALID_OPTION', `An image's configuration has no "${field}".`, {
-        option: 'changes',
-        hint: `It has ${[...FIELDS].join(', ')}.`,
-      })
-    }
     if (value === undefined) continue
     if (value === null) delete result[field]
     else if (field === 'Env') result[field] = mergedEnv(config.Env ?? [], value as string[])
@@ -143,20 +138,6 @@ export function changedConfig(
   }
   return result
 }
-
-const FIELDS = new Set<string>([
-  'User',
-  'Env',
-  'Entrypoint',
-  'Cmd',
-  'WorkingDir',
-  'ExposedPorts',
-  'Volumes',
-  'Labels',
-  'StopSignal',
-  'Healthcheck',
-  'Shell',
-] satisfies (keyof ExecutionParameters)[])
 
 function mergedEnv(before: readonly string[], added: readonly string[]): string[] {
   const byName = new Map(before.map((line) => [nameOf(line), line]))

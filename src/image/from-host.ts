@@ -13,6 +13,7 @@ import { imageFromEntries, type ImageFromOptions } from './from.ts'
 import { HostTree } from './host-tree.ts'
 import type { LayerEntry } from './layer-entry.ts'
 import { LibrarySearch, type LinkedObject } from './libraries.ts'
+import { checkParameters } from './parameters.ts'
 
 /** How an image is put together from this host's programs. */
 export interface ImageFromHostOptions extends Omit<ImageFromOptions, 'platform'> {
@@ -40,6 +41,7 @@ export async function imageFromHost(
   config: ExecutionParameters = {},
   options: ImageFromHostOptions = {},
 ): Promise<Descriptor> {
+  checkParameters(config, 'config')
   const mtime = options.created ?? new Date(0)
   const plan = await planHost(programs, mtime)
   const own = await planFiles(options.files ?? {}, mtime)

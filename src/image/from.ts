@@ -7,6 +7,7 @@ import type { ContentStore } from '../store/content.ts'
 import { throwIfAborted } from '../util/abort.ts'
 import { planFiles, type ImageFiles } from './files.ts'
 import { arrange, type LayerEntry } from './layer-entry.ts'
+import { checkParameters } from './parameters.ts'
 import { packLayer } from './tar-layer.ts'
 
 /** How an image is put together from values. */
@@ -46,6 +47,7 @@ export async function imageFromEntries(
   options: ImageFromOptions & { by: string },
 ): Promise<Descriptor> {
   const { compression = 'none', created = EPOCH, signal, by } = options
+  checkParameters(config, 'config')
   const platform = platformOf(options.platform)
   const arranged = arrange(entries, created)
   throwIfAborted(signal, 'Making the image')

@@ -25,9 +25,16 @@ import { imageFromHost, type ImageFromHostOptions } from './from-host.ts'
 import type { ImageFiles } from './files.ts'
 import { Image, type ImageOwner, type RemovedImage, type RemoveImageOptions } from './image.ts'
 import { findById, matches, type ImageFilter } from './find.ts'
-import { LayerFetcher, type Registry } from './layers.ts'
+import { LayerFetcher, type BlobOrigin, type Registry } from './layers.ts'
 import type { PullProgress } from './progress.ts'
-import { describe, makeImage, pullImage, unpackImage, type PullContext } from './pull.ts'
+import {
+  checkPlatform,
+  describe,
+  makeImage,
+  pullImage,
+  unpackImage,
+  type PullContext,
+} from './pull.ts'
 import { pushImage, type PushedImage, type PushOptions, type PushRegistry } from './push.ts'
 import { Settler } from './settle.ts'
 
@@ -132,9 +139,11 @@ export class Images implements ImageOwner {
    *
    * An abort leaves nothing but half blobs that the next pull resumes. The name is given only when everything stands.
    *
-   * @param reference `alpine`, `docker.io/library/alpine:3.22`, `host:5000/app@sha256:...`
-   * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_IMAGE_NOT_FOUND`, `KEELSON_PLATFORM_NOT_FOUND`,
-   * `KEELSON_REGISTRY_*`, `KEELSON_DIGEST_MISMATCH`, `KEELSON_SIZE_MISMATCH`, `KEELSON_MANIFEST_*`, `KEELSON_LAYER_*`,
+   * An id of an image of the store (whole, or its first 12 digits or more) stands for that image: no registry is asked.
+   *
+   * @param reference `alpine`, `docker.io/library/alpine:3.22`, `host:5000/app@sha256:...`, an {@link Image.id}
+   * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_IMAGE_NOT_FOUND`, `KEELSON_IMAGE_AMBIGUOUS`,
+   * `KEELSON_PLATFORM_NOT_FOUND`, `KEELSON_REGISTRY_*`, `KEELSON_DIGEST_MISMATCH`, `KEELSON_SIZE_MISMATCH`, `KEELSON_MANIFEST_*`, `KEELSON_LAYER_*`,
    * `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_ABORTED`
    *
    * @example
@@ -149,21 +158,18 @@ export class Images implements ImageOwner {
    * ```
    */
   async pull(reference: string | Reference, options: PullOptions = {}): Promise<Image> {
-    const wanted = typeof reference === 'string' ? parseReference(reference) : reference
     const platform = this.#wantedPlatform(options.platform)
     const policy = checkPolicy(options.policy ?? 'missing')
+    const own = await this.#byId(reference)
+    if (own !== undefined) return await this.#identified(own, platform, options)
+    const wanted = typeof reference === 'string' ? parseReference(reference) : reference
     const request = { ...options, reference: wanted, platform }
     const held = policy === 'always' ? undefined : await this.#catalog.find(wanted, platform)
     if (held === undefined && policy === 'never') {
       throw notFound(wanted.familiar(), 'Pull it first, or use policy "missing".')
     }
     const image = held ?? (await pullImage(this.#context, request))
-    const top = image.chain.at(-1)
-    if (top !== undefined && !(await this.#snapshotter.has(top))) {
-      await unpackImage(this.#context, image, request, request)
-    }
-    this.#settler.later(image.chain)
-    return this.#wrap(image)
+    return await this.#ready(image, request, request)
   }
 
   /**
@@ -442,6 +448,43 @@ export class Images implements ImageOwner {
     })
   }
 
+  /** Whom an id names, where it is one and not the name of an image that is here. */
+  async #byId(text: string | Reference): Promise<Image | undefined> {
+    if (typeof text !== 'string' || !IMAGE_ID.test(text)) return undefined
+    const certain = CERTAIN_ID.test(text)
+    if (!certain && (await this.#catalog.named(parseReference(text))) !== undefined)
+      return undefined
+    const found = findById(await this.#all(), text)
+    if (found !== undefined || !certain) return found
+    throw notFound(text, 'An id names only what is here: pull the image by its name.')
+  }
+
+  async #identified(
+    { descriptor, platform, references, id }: Image,
+    wanted: Platform,
+    options: PullOptions,
+  ): Promise<Image> {
+    const image = await this.#documents.image(descriptor, platform)
+    if (options.platform !== undefined) checkPlatform(image, wanted, id)
+    // What is missing of it can be had again by a name only.
+    const [name] = references
+    const origin = name === undefined ? {} : { reference: parseReference(name), auth: options.auth }
+    return await this.#ready(image, origin, options)
+  }
+
+  async #ready(
+    image: ImageDocuments,
+    origin: BlobOrigin,
+    options: Pick<PullOptions, 'onProgress' | 'signal'>,
+  ): Promise<Image> {
+    const top = image.chain.at(-1)
+    if (top !== undefined && !(await this.#snapshotter.has(top))) {
+      await unpackImage(this.#context, image, origin, options)
+    }
+    this.#settler.later(image.chain)
+    return await this.#wrap(image)
+  }
+
   async #make(
     { reference, platform, signal }: MadeImageOptions & ImageFromOptions,
     write: (store: ContentStore) => Promise<Descriptor>,
@@ -526,6 +569,10 @@ export class Images implements ImageOwner {
 }
 
 const ID_PREFIX = /^(?:sha256:|sha512:)?[0-9a-f]+$/
+/** What may be an id where a name is expected; so many digits as Docker shows. */
+const IMAGE_ID = /^(?:sha256:[0-9a-f]{1,64}|[0-9a-f]{12,64})$/
+/** What can be nothing else: names have neither 64 digits, nor an algorithm for theirs. */
+const CERTAIN_ID = /^(?:sha256:[0-9a-f]+|[0-9a-f]{64})$/
 
 function notFound(name: string, hint: string, cause?: unknown): KeelsonError {
   return keelsonError('KEELSON_IMAGE_NOT_FOUND', `There is no image "${printable(name)}" here.`, {

@@ -50,7 +50,7 @@ export async function pullImage(
   checkDocumentSize(manifest.config, MAX_CONFIG_BYTES)
   await readable(context, manifest.config, request)
   const image = await documents.image(descriptor, platform)
-  checkPlatform(image, platform, reference)
+  checkPlatform(image, platform, reference.familiar())
   await bringLayers(context, image, request, request)
   throwIfAborted(signal, `The pull of ${reference.toString()}`)
   await store.names.set([nameOf(reference)], describe(image, source), { signal })
@@ -181,12 +181,12 @@ async function bringLayers(
 }
 
 /** An index may be silent about what it lists, and a manifest without an index always is. */
-function checkPlatform(image: ImageDocuments, wanted: Platform, reference: Reference): void {
+export function checkPlatform(image: ImageDocuments, wanted: Platform, name: string): void {
   if (platformRuns(image.config, wanted)) return
   const available = formatPlatform(image.config)
   throw keelsonError(
     'KEELSON_PLATFORM_NOT_FOUND',
-    `The image ${reference.familiar()} is made for ${available}, not for ${formatPlatform(wanted)}.`,
+    `The image ${name} is made for ${available}, not for ${formatPlatform(wanted)}.`,
     {
       platform: formatPlatform(wanted),
       available: [available],

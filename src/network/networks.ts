@@ -127,7 +127,7 @@ export class Networks {
     const others = await loadNetworks(places)
     if (others.some(({ name }) => name === options.name)) {
       throw keelsonError('KEELSON_NAME_IN_USE', `There is a network ${options.name} already.`, {
-        name: options.name,
+        network: options.name,
         hint: 'Choose another name, or use that one: engine.networks.get().',
       })
     }

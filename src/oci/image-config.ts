@@ -82,7 +82,8 @@ export function decodeImageConfig(bytes: Uint8Array): ImageConfig {
   }
 }
 
-function decodeExecution(node: DocumentNode): ExecutionParameters {
+/** @throws `KEELSON_MANIFEST_INVALID` */
+export function decodeExecution(node: DocumentNode): ExecutionParameters {
   const health = node.optional('Healthcheck')
   return present({
     User: node.optional('User')?.cString(),

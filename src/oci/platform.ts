@@ -41,8 +41,25 @@ export function parsePlatform(text: string): Platform {
       hint: `Write for example ${first}/amd64.`,
     })
   }
-  return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) })
+  const platform = normalizePlatform({
+    os,
+    architecture,
+    ...(variant !== undefined && { variant }),
+  })
+  if (second === undefined && !ARCHITECTURES.has(platform.architecture)) {
+    throw keelsonError('KEELSON_INVALID_PLATFORM', `"${printable(text)}" is not a platform.`, {
+      hint: `There is no such architecture; write for example amd64, arm64 or linux/${printable(first)}.`,
+    })
+  }
+  return platform
 }
+
+/** Go's, for Linux: a word alone is one of these, or a mistake. */
+const ARCHITECTURES = new Set(
+  '386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm'.split(
+    ' ',
+  ),
+)
 
 /** `linux/arm64/v8`. */
 export function formatPlatform(platform: Platform): string {

@@ -234,4 +234,4 @@ export function isEnded(error: unknown): boolean {
   return KeelsonError.is(error) && ENDED.has(error.code)
 }
 
-const ENDED = new Set<ErrorCode>(['KEELSON_ABORTED', 'KEELSON_TIMEOUT', 'KEELSON_CLOSED'])
+const ENDED = new Set<ErrorCode>(['KEELSON_ABORTED', 'KEELSON_CLOSED'])

@@ -1,19 +1,16 @@
 import { keelsonError, KeelsonError } from '../errors.ts'
 
 /**
- * What a call rejects with when its caller's signal ended it: `KEELSON_ABORTED`, or `KEELSON_TIMEOUT` for `AbortSignal.timeout()`.
- * The signal's reason is the `cause`; a reason that is a Keelson error already is passed on.
+ * What a call rejects with when its caller's signal ended it, `AbortSignal.timeout()` among them: `KEELSON_ABORTED` with the signal's reason
+ * as the `cause`. `KEELSON_TIMEOUT` is for the `timeout` options of calls alone. A reason that is a Keelson error already is passed on.
  * @internal
  */
 export function abortedError(signal: AbortSignal, what: string): KeelsonError {
   const reason: unknown = signal.reason
   if (KeelsonError.is(reason)) return reason
   const timedOut = reason instanceof DOMException && reason.name === 'TimeoutError'
-  return timedOut
-    ? keelsonError('KEELSON_TIMEOUT', `${sentence(what)} took longer than the caller allowed.`, {
-        cause: reason,
-      })
-    : keelsonError('KEELSON_ABORTED', `${sentence(what)} was aborted.`, { cause: reason })
+  const why = timedOut ? 'aborted: its signal gave it no more time' : 'aborted'
+  return keelsonError('KEELSON_ABORTED', `${sentence(what)} was ${why}.`, { cause: reason })
 }
 
 /** @internal */

@@ -64,7 +64,7 @@ async function place(from: string, to: string, name: string): Promise<void> {
 
 function inUse(name: string) {
   return keelsonError('KEELSON_NAME_IN_USE', `There is a volume ${name} already.`, {
-    name,
+    volume: name,
     hint: 'engine.volumes.get() finds it.',
   })
 }

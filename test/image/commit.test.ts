@@ -27,9 +27,17 @@ test('lists of names and values grow, all else is replaced, null takes away', ()
   expect(changedConfig(CONFIG, {})).toEqual(CONFIG)
 })
 
-test('a field that no configuration has is refused', () => {
-  const wrong = { cmd: ['x'] } as object
-  expect(() => changedConfig(CONFIG, wrong)).toThrow(
-    expect.objectContaining({ code: 'KEELSON_INVALID_OPTION' }),
+test.each([
+  { cmd: ['x'] },
+  { Cmd: 'x' },
+  { Env: [1] },
+  { Labels: { a: 1 } },
+  { ExposedPorts: ['80/tcp'] },
+  { Healthcheck: { Retries: 'three' } },
+  { User: 0 },
+  'Cmd',
+])('what no configuration can have is refused: %j', (wrong) => {
+  expect(() => changedConfig(CONFIG, wrong as object)).toThrow(
+    expect.objectContaining({ code: 'KEELSON_INVALID_OPTION', option: 'changes' }),
   )
 })

@@ -1,7 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CreateOptions, ListOptions, LogEntry } from '../../src/index.ts'
+import { wait, type CreateOptions, type ListOptions, type LogEntry } from '../../src/index.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
 
 let test: TestEngine
@@ -97,6 +97,18 @@ describe('events', () => {
     expect(again).toEqual(['container.create eventful'])
   })
 
+  it('that there are not are refused', () => {
+    const { engine } = test
+    const refused = coded('KEELSON_INVALID_OPTION', { option: 'event' })
+    // @ts-expect-error There is no such event.
+    expect(() => engine.on('container.bogus', () => {})).toThrow(refused)
+    // @ts-expect-error There is no such event.
+    expect(() => engine.on('container.exits', () => {})).toThrow(/Did you mean|no event/)
+    expect(() => engine.on('container.exit', 'x' as never)).toThrow(
+      coded('KEELSON_INVALID_OPTION', { option: 'listener' }),
+    )
+  })
+
   it('tell of what engine.run runs', async () => {
     const { engine, image } = test
     const live = engine.events()
@@ -148,6 +160,26 @@ describe('running containers', () => {
     expect(await deaf.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
   })
 
+  it('are killed at once where they get no time to stop', async () => {
+    const script = 'trap "echo asked; exit 5" TERM; echo ready; while :; do sleep 0.01; done'
+    const command = ['sh', '-c', script]
+    await using container = await create({ command })
+    await using hasty = await create({ command, stopTimeout: 0 })
+    for (const each of [container, hasty]) {
+      await each.start()
+      await each.ready(wait.log('ready'))
+      await each.stop(each === container ? { timeout: 0 } : {})
+      expect(await each.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
+      const said: string[] = []
+      for await (const { text } of each.logs()) said.push(text)
+      expect(said).toEqual(['ready'])
+    }
+    await container.start()
+    await container.pause()
+    await container.stop({ timeout: 0 })
+    expect(await container.state()).toMatchObject({ status: 'exited', signal: 'SIGKILL' })
+  })
+
   it('are paused and go on', async () => {
     await using container = await test.engine.containers.run({
       image: test.image,
@@ -156,7 +188,7 @@ describe('running containers', () => {
     await container.pause()
     expect(await container.status()).toBe('paused')
     await expect(container.pause()).rejects.toEqual(
-      coded('KEELSON_CONTAINER_STATE', { status: 'paused', action: 'pause' }),
+      coded('KEELSON_CONTAINER_STATE', { containerStatus: 'paused', action: 'pause' }),
     )
     await container.unpause()
     expect(await container.status()).toBe('running')

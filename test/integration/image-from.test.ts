@@ -145,7 +145,7 @@ describe('an image of files', () => {
     await run('truncate', ['--size', '4G', temp.join('large')])
     const signal = AbortSignal.timeout(50)
     await expect(make({ '/large': temp.join('large') }, {}, { signal })).rejects.toMatchObject({
-      code: 'KEELSON_TIMEOUT',
+      code: 'KEELSON_ABORTED',
     })
     expect(await readdir(`${temp.join('root')}/content/ingest`)).toEqual([])
   })

@@ -172,16 +172,16 @@ describe("another container's namespaces", () => {
     await first.rename('renamed')
     expect((await second.inspect()).options.network).toEqual({ container: first.id })
     await expect(second.start()).rejects.toEqual(
-      coded('KEELSON_CONTAINER_STATE', { status: 'created', container: first.id }),
+      coded('KEELSON_CONTAINER_STATE', { containerStatus: 'created', container: first.id }),
     )
     await first.start()
     await first.wait()
     await expect(second.start()).rejects.toEqual(
-      coded('KEELSON_CONTAINER_STATE', { status: 'exited' }),
+      coded('KEELSON_CONTAINER_STATE', { containerStatus: 'exited' }),
     )
     await expect(
       test.engine.run(test.image, ['true'], { ipc: { container: first } }),
-    ).rejects.toEqual(coded('KEELSON_CONTAINER_STATE', { status: 'exited' }))
+    ).rejects.toEqual(coded('KEELSON_CONTAINER_STATE', { containerStatus: 'exited' }))
     await first.remove()
     await expect(second.start()).rejects.toEqual(coded('KEELSON_CONTAINER_NOT_FOUND'))
     expect((await second.inspect()).state.status).toBe('created')

@@ -71,7 +71,7 @@ describe('statistics', () => {
     }
     expect(all).toHaveLength(1)
     await expect(container.stats().next()).rejects.toEqual(
-      coded('KEELSON_CONTAINER_STATE', { status: 'exited' }),
+      coded('KEELSON_CONTAINER_STATE', { containerStatus: 'exited' }),
     )
   })
 

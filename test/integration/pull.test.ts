@@ -253,7 +253,7 @@ describe('with a registry of this process', () => {
       await serve([await noise(1000)])
       faultOf = (request) => (request.kind === kind ? { fault: 'hang' } : undefined)
       const attempt = storage.images.pull(reference(), { signal: AbortSignal.timeout(200) })
-      await expect(attempt).rejects.toMatchObject({ code: 'KEELSON_TIMEOUT' })
+      await expect(attempt).rejects.toMatchObject({ code: 'KEELSON_ABORTED' })
       await expectNothingHalf()
     },
   )

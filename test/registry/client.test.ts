@@ -295,10 +295,11 @@ describe('a caller that leaves', () => {
     }
   })
 
-  test('after a time of its own gets KEELSON_TIMEOUT', async () => {
+  test('after AbortSignal.timeout() gets KEELSON_ABORTED, too', async () => {
     const registry = await registryThat(() => {})
     await expect(ask(registry.host, { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({
-      code: 'KEELSON_TIMEOUT',
+      code: 'KEELSON_ABORTED',
+      cause: expect.objectContaining({ name: 'TimeoutError' }),
     })
   })
 

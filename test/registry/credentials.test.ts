@@ -220,7 +220,7 @@ describe('a credential helper', () => {
   test('is killed when the caller leaves', async () => {
     const files = { ...docker({ credsStore: 'test' }), ...script('exec sleep 60') }
     await expect(find('r.x', files, { signal: AbortSignal.timeout(100) })).rejects.toMatchObject({
-      code: 'KEELSON_TIMEOUT',
+      code: 'KEELSON_ABORTED',
     })
   })
 })

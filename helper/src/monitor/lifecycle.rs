@@ -160,14 +160,19 @@ impl Monitor<'_> {
         let Some(life) = &mut self.life else {
             return;
         };
-        let _ = life.container.signal(plan.signal);
-        if std::mem::take(&mut life.frozen) || life.freezing.take().is_some() {
-            let _ = life.container.freeze(false);
-        }
-        self.fail_waiters(Awaited::Frozen, "cancelled");
-        self.timers.clear(Timer::Freeze);
-        if let Some(patience) = plan.patience() {
-            self.timers.set(Timer::Kill, patience);
+        let patience = plan.patience();
+        if patience == Some(Duration::ZERO) {
+            self.kill_processes();
+        } else {
+            let _ = life.container.signal(plan.signal);
+            if std::mem::take(&mut life.frozen) || life.freezing.take().is_some() {
+                let _ = life.container.freeze(false);
+            }
+            self.fail_waiters(Awaited::Frozen, "cancelled");
+            self.timers.clear(Timer::Freeze);
+            if let Some(patience) = patience {
+                self.timers.set(Timer::Kill, patience);
+            }
         }
         if self.state.status != Status::Created {
             self.state.status = Status::Stopping;

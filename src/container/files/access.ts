@@ -30,7 +30,7 @@ export function containerAccess(core: ContainerCore): CopyAccess & CommitAccess 
     owners: user !== undefined && user.newuidmap === undefined ? 'squash' : 'keep',
     open: (options) => openRoot(core, options),
     compare: async ({ signal }) => {
-      await mustBeThere(core)
+      await core.mustBeThere()
       if (record.options.storage !== undefined) throw inMemory(core, 'KEELSON_UNSUPPORTED')
       const mounts = (await configOf(core)).mounts.map(({ destination }) => destination)
       const releases = await holdLayers(core, signal)
@@ -78,7 +78,7 @@ function cannotPause(cause: unknown) {
 /** The root file system that its processes see, or, when it has none, the one that they will see. */
 async function openRoot(core: ContainerCore, options: RootOptions): Promise<OpenRoot> {
   const { write, submounts = true, signal } = options
-  await mustBeThere(core)
+  await core.mustBeThere()
   const running = await runningPlace(core, submounts)
   if (running !== undefined) return { place: running, [Symbol.asyncDispose]: async () => {} }
   const releases: Release[] = []
@@ -108,7 +108,7 @@ async function whileThere<T>(core: ContainerCore, request: Promise<T>): Promise<
   try {
     return await request
   } catch (error) {
-    await mustBeThere(core)
+    await core.mustBeThere()
     throw error
   }
 }
@@ -122,10 +122,6 @@ function inMemory(
     container: id,
     hint: 'Copy files while it runs, or create it without storage.',
   })
-}
-
-async function mustBeThere(core: ContainerCore): Promise<void> {
-  if ((await core.status()) === 'removing') throw core.gone()
 }
 
 async function runningPlace(
@@ -165,7 +161,7 @@ async function keepStopped(
   throw keelsonError(
     'KEELSON_CONTAINER_STATE',
     `Cannot change files of the container ${name}: it is being started or has just ended.`,
-    { container: id, name, status, hint: 'Try again.' },
+    { container: id, containerName: name, containerStatus: status, hint: 'Try again.' },
   )
 }
 

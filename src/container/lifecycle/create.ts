@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { keelsonError } from '../../errors.ts'
-import { Image } from '../../image/image.ts'
+import type { Image } from '../../image/image.ts'
+import type { Images } from '../../image/images.ts'
 import { storageError } from '../../store/errno.ts'
 import { syncDirectory } from '../../store/records.ts'
 import { abortedError, throwIfAborted } from '../../util/abort.ts'
 import { computeConfig } from '../config/config.ts'
+import { findImage } from '../config/image.ts'
 import type { ContainersContext } from '../containers-context.ts'
 import type { CreateOptions } from '../options/create-options.ts'
 import { claimName } from '../record/names.ts'
@@ -43,7 +44,7 @@ export async function createContainer(
   const pinned = await pinPeers(asked, context.run.peer)
   // From before the look: a sweep must not take the image between that and the record.
   await using _ = await context.lease()
-  const image = await findImage(context, options)
+  const image = await recordedImage(context.images, options)
   const mounts = await resolveMounts(context.run, pinned, image.parameters, options.signal)
   const normalized = { ...pinned, mounts }
   throwIfAborted(options.signal, 'Creating the container')
@@ -128,27 +129,13 @@ export function runnable({ digest, descriptor, parameters, chain }: RecordedImag
   return { digest, descriptor, config: { config: parameters }, chain }
 }
 
-async function findImage(
-  context: ContainersContext,
-  { image, platform, pull, signal }: CreateOptions,
-): Promise<RecordedImage> {
-  if (!(image instanceof Image) && typeof image !== 'string') {
-    throw keelsonError('KEELSON_INVALID_OPTION', 'The option image is missing.', {
-      option: 'image',
-      hint: 'Pass the name of an image, or an Image of engine.images.',
-    })
-  }
-  const found =
-    image instanceof Image
-      ? image
-      : await context.images.pull(image, {
-          ...(platform !== undefined && { platform }),
-          ...(pull !== undefined && { policy: pull }),
-          ...(signal !== undefined && { signal }),
-        })
+async function recordedImage(images: Images, asked: CreateOptions): Promise<RecordedImage> {
+  const { image } = asked
+  const found = await findImage(images, asked)
   const { os, architecture, variant } = found.platform
+  const named = typeof image === 'string' && !isIdOf(found, image)
   return {
-    reference: typeof image === 'string' ? image : (found.references[0] ?? found.id),
+    reference: named ? image : (found.references[0] ?? found.id),
     id: found.id,
     digest: found.digest,
     descriptor: found.descriptor,
@@ -156,6 +143,11 @@ async function findImage(
     chain: [...found.chain],
     platform: { os, architecture, ...(variant !== undefined && { variant }) },
   }
+}
+
+function isIdOf({ id, digest }: Image, text: string): boolean {
+  const prefix = text.startsWith('sha256:') ? text : `sha256:${text}`
+  return id.startsWith(prefix) || digest.startsWith(prefix)
 }
 
 /** Makes the directory, which is never seen without the claim; until then its name tells whose it is. */

@@ -137,8 +137,8 @@ export function mustAllow(
     `Cannot ${PHRASES[action] ?? action} the container ${container.name}: it is ${status}.`,
     {
       container: container.id,
-      name: container.name,
-      status,
+      containerName: container.name,
+      containerStatus: status,
       action,
       hint: action === 'start' && status === 'running' ? 'It runs already.' : REMEDIES[status],
     },

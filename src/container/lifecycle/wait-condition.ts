@@ -18,9 +18,12 @@ export async function waitFor(
   signal: AbortSignal | undefined,
 ): Promise<ContainerExit> {
   const what = `Waiting for ${core.record.name}`
+  oneOf('condition', condition, ['not-running', 'next-exit', 'removed', 'healthy'])
   let last = await core.state()
   const before = last?.finishedAt
-  oneOf('condition', condition, ['not-running', 'next-exit', 'removed', 'healthy'])
+  // One that removed itself has told how it ended: a short program must not be a race.
+  const told = core.record.options.autoRemove && before !== undefined
+  if (condition !== 'removed' && !(condition === 'not-running' && told)) await core.mustBeThere()
   if (condition === 'healthy') mustHaveCheck(core, last)
   const over: Record<
     WaitCondition,
@@ -76,6 +79,11 @@ function ended(core: ContainerCore, state: MonitorState) {
   return keelsonError(
     'KEELSON_CONTAINER_STATE',
     `The container ${name} ended (${how}) before it was healthy.`,
-    { container: id, status: state.status, ...exit, hint: 'Its logs say what it was doing.' },
+    {
+      container: id,
+      containerStatus: state.status,
+      ...exit,
+      hint: 'Its logs say what it was doing.',
+    },
   )
 }

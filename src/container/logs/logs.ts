@@ -18,6 +18,8 @@ export interface LogSource {
   ended(signal: AbortSignal): Promise<unknown>
   /** What to say when the log is not there any more. */
   gone(): Error
+  /** @throws that, when it is so */
+  mustBeThere(): Promise<unknown>
 }
 
 const WHAT = 'reading the log'
@@ -27,7 +29,8 @@ const LONGEST_TIMER = 2 ** 31 - 1
  * The lines of a container's log, oldest first, each whole, with the rotated files. As much as is there; with `follow`, until the
  * container has ended. One line at a time is held in memory, whatever the container writes.
  *
- * @throws `KEELSON_INVALID_OPTION` at once; while iterating `KEELSON_ABORTED`, `KEELSON_PERMISSION`, `KEELSON_IO`
+ * @throws `KEELSON_INVALID_OPTION` at once; while iterating `KEELSON_ABORTED`, `KEELSON_CONTAINER_NOT_FOUND`, `KEELSON_PERMISSION`,
+ *   `KEELSON_IO`
  */
 export function readLogs(source: LogSource, options: LogsOptions = {}): AsyncGenerator<LogEntry> {
   const normalized = normalizeLogs(options, Date.now())
@@ -36,6 +39,7 @@ export function readLogs(source: LogSource, options: LogsOptions = {}): AsyncGen
 
 async function* iterate(source: LogSource, options: NormalizedLogs): AsyncGenerator<LogEntry> {
   throwIfAborted(options.signal, WHAT)
+  await source.mustBeThere()
   const changes = options.follow ? new Changes(source, options) : undefined
   const files = await openLogFiles(source.path).catch((error: unknown) => {
     changes?.close()

@@ -16,6 +16,7 @@ export function logSource(core: ContainerCore): LogSource {
   return {
     path: context.places.log(record.id),
     gone: () => core.gone(),
+    mustBeThere: () => core.mustBeThere(),
     // One that was never started may still be: then it is followed from its first line.
     ended: async (signal) =>
       await core.until(

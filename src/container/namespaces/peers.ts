@@ -100,7 +100,7 @@ export async function mustHavePeers(options: NormalizedContainer, find: FindPeer
       `Cannot join the ${kind} namespace of the container ${name}: it is ${status}.`,
       {
         container: id,
-        status,
+        containerStatus: status,
         option: kind === 'network' ? 'networks' : kind,
         hint: `Start ${name} first.`,
       },

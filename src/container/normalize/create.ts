@@ -6,10 +6,11 @@ import type {
   LogOptions,
   RestartPolicy,
 } from '../options/create-options.ts'
+import { mustNameImage } from '../config/image.ts'
 import { checkName } from '../record/names.ts'
 import { CONTAINER_OPTIONS, normalizeContainer, type NormalizedContainer } from './normalize.ts'
 import { abortSignal, refuseUnknown } from './call.ts'
-import { invalid, oneOf, optionalSize, words } from './values.ts'
+import { invalid, oneOf, optionalSize, refuseBadImageOptions, words } from './values.ts'
 import { show } from '../../util/printable.ts'
 
 /** {@link CreateOptions} in one form, as the record keeps them. */
@@ -63,6 +64,8 @@ const CREATE_OPTIONS = [
 export function normalizeCreateOptions(options: CreateOptions): NormalizedCreate {
   refuseUnknown(options, CREATE_OPTIONS, 'create()')
   abortSignal(options.signal)
+  mustNameImage(options.image)
+  refuseBadImageOptions(options)
   const restart = parseRestart(options.restart ?? 'no')
   const autoRemove = flag('autoRemove', options.autoRemove)
   if (autoRemove && restart.policy !== 'no') {

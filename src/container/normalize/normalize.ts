@@ -33,6 +33,7 @@ import {
   list,
   optionalSize,
   range,
+  refuseBadImageOptions,
   text,
   textRecord,
   words,
@@ -121,6 +122,7 @@ export function normalizeRunOptions(
   options: RunOptions,
 ): NormalizedOptions {
   refuseUnknown(options, RUN_OPTIONS, 'run()')
+  refuseBadImageOptions(options)
   return {
     ...normalizeContainer(command, options),
     stdin: standardInput(options.stdin),

@@ -1,5 +1,6 @@
 /** Checks of single values, which name the option that a value was given for. */
-import { keelsonError, type KeelsonError } from '../../errors.ts'
+import { keelsonError, KeelsonError } from '../../errors.ts'
+import { parsePlatform } from '../../oci/platform.ts'
 import { show } from '../../util/printable.ts'
 import { parseSize, type Size } from '../../util/size.ts'
 
@@ -68,6 +69,19 @@ export function range(option: string, value: number | undefined, least: number, 
   throw invalid(option, `must be a number from ${least} to ${most}, not ${show(value)}`)
 }
 
+/** Of {@link CreateOptions} and {@link RunOptions}: before a registry is asked for it. */
+export function refuseBadImageOptions({ platform, pull }: { platform?: unknown; pull?: unknown }) {
+  if (platform !== undefined) {
+    try {
+      parsePlatform(text('platform', platform))
+    } catch (cause) {
+      if (!KeelsonError.is(cause) || cause.code !== 'KEELSON_INVALID_PLATFORM') throw cause
+      throw invalid('platform', `is no platform: ${show(platform)}`, cause.hint, cause)
+    }
+  }
+  oneOf('pull', pull as string | undefined, ['missing', 'always', 'never'])
+}
+
 /** The first of those accepted is the default. */
 export function oneOf<T extends string>(
   option: string,
@@ -79,9 +93,15 @@ export function oneOf<T extends string>(
   throw invalid(option, `cannot be ${show(value)}`, `Use ${accepted.join(' or ')}.`)
 }
 
-export function invalid(option: string, complaint: string, hint?: string): KeelsonError {
+export function invalid(
+  option: string,
+  complaint: string,
+  hint?: string,
+  cause?: unknown,
+): KeelsonError {
   return keelsonError('KEELSON_INVALID_OPTION', `The option ${option} ${complaint}.`, {
     option,
     hint,
+    cause,
   })
 }

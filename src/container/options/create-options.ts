@@ -44,7 +44,7 @@ export interface LogOptions {
 
 /** A container that is to be created: {@link ContainerOptions}, and its life. */
 export interface CreateOptions extends ContainerOptions {
-  /** An image, or the name of one, which is pulled when it is missing. */
+  /** An image; the id of one that is there (whole, or 12 digits of it or more); or a name, which is pulled when it is missing. */
   image: string | Image
   /** Replaces the image's; a string is one word, not a shell's line. */
   command?: string | string[]
@@ -58,7 +58,7 @@ export interface CreateOptions extends ContainerOptions {
   restart?: RestartPolicy | string
   /** What `stop()` sends. Default: the image's, else `SIGTERM`. */
   stopSignal?: string | number
-  /** How long `stop()` waits before it kills; -1: for ever. Default 10 s. */
+  /** How long `stop()` waits before it kills; 0: it kills at once; -1: for ever. Default 10 s. */
   stopTimeout?: Duration
   /** `'none'` turns the image's check off. Default: the image's. */
   healthcheck?: HealthcheckOptions | 'none'

@@ -63,7 +63,7 @@ export async function claimName(
     if (owner === undefined) return name
     if (wanted !== undefined || attempt === ATTEMPTS) {
       throw keelsonError('KEELSON_NAME_IN_USE', `The name ${name} is in use by a container.`, {
-        name,
+        containerName: name,
         container: owner,
         hint: 'Remove or rename that container, or choose another name.',
       })

@@ -5,6 +5,8 @@ import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { HelperEvent, StdioEvent } from '../../runtime/protocol.ts'
+import { abortedError } from '../../util/abort.ts'
+import { deferred } from '../../util/deferred.ts'
 import { startTimer } from '../../util/timer.ts'
 import type { NormalizedMount } from '../../volume/mount-spec.ts'
 import { bundleFiles } from '../config/bundle.ts'
@@ -113,7 +115,7 @@ async function carryOut(
   const { options } = run
   const runnable = await image
   context.running.set(run.id, runnable.descriptor)
-  if (options.signal?.aborted) throw aborted(options.signal)
+  if (options.signal?.aborted) throw abortedError(options.signal, 'The run')
   const { config, exit, ending } = await start(run, context, runnable).catch(
     async (error: unknown) => {
       await letGo(run, context)
@@ -316,7 +318,8 @@ function connect(
 function startError(error: unknown, ending: Ending | undefined, run: Run, config: OciConfig) {
   const { args, env } = config.process
   const failure = startFailure(error, { args, env })
-  if (ending === 'abort' && run.options.signal !== undefined) return aborted(run.options.signal)
+  if (ending === 'abort' && run.options.signal !== undefined)
+    return abortedError(run.options.signal, 'The run')
   if (ending === 'timeout' && KeelsonError.is(failure)) {
     return keelsonError(
       'KEELSON_TIMEOUT',
@@ -325,15 +328,4 @@ function startError(error: unknown, ending: Ending | undefined, run: Run, config
     )
   }
   return failure
-}
-
-/** Promise.withResolvers, which Node 20 has not. */
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void
-  const promise = new Promise<T>((settled) => (resolve = settled))
-  return { promise, resolve }
-}
-
-function aborted(signal: AbortSignal): KeelsonError {
-  return keelsonError('KEELSON_ABORTED', 'The run was aborted.', { cause: signal.reason })
 }

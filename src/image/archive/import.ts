@@ -14,6 +14,7 @@ import type { ContentStore } from '../../store/content.ts'
 import { storageError } from '../../store/errno.ts'
 import { TEMPORARY_SUFFIX } from '../../store/records.ts'
 import { throwIfAborted } from '../../util/abort.ts'
+import { checkParameters } from '../parameters.ts'
 import { archiveError, compressionOf, openArchive, type ArchiveSource } from './unpacked.ts'
 
 export interface ImportOptions {
@@ -42,6 +43,7 @@ export async function imageFromArchive(
   platform: Platform,
   { config = {}, message, signal }: ImportOptions,
 ): Promise<Descriptor> {
+  checkParameters(config, 'config')
   const file = join(store.layout.ingest, `${randomBytes(8).toString('hex')}${TEMPORARY_SUFFIX}`)
   try {
     const { layer, diffId } = await layerFrom(source, file, signal)

@@ -46,7 +46,7 @@ describe('states', () => {
       expect.objectContaining({
         code: 'KEELSON_CONTAINER_STATE',
         message: 'Cannot start the container web: it is running.',
-        status: 'running',
+        containerStatus: 'running',
         action: 'start',
         hint: 'It runs already.',
       }),

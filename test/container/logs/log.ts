@@ -28,6 +28,7 @@ export async function testLog() {
       path,
       ended: async () => await ended.promise,
       gone: () => new Error('gone'),
+      mustBeThere: async () => {},
     },
     path,
     end: () => ended.resolve(),
