@@ -74,7 +74,13 @@ export type { WaitPortOptions } from './container/wait/port.ts'
 export type { ReadyOptions } from './container/wait/ready.ts'
 export type { WaitExitOptions } from './container/wait/state.ts'
 export type { WaitLine, WaitStrategy } from './container/wait/strategy.ts'
-export type { ConnectOptions } from './container/connect.ts'
+export type {
+  Connector,
+  ConnectorTarget,
+  ContainerAgentOptions,
+} from './container/connect/agent.ts'
+export type { ConnectOptions } from './container/connect/connect.ts'
+export type { ContainerConnection } from './container/connect/connection.ts'
 export { wait } from './container/wait/wait.ts'
 export type { Wait } from './container/wait/wait.ts'
 export type { Image } from './image/image.ts'

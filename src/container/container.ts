@@ -1,13 +1,22 @@
+import type { Agent } from 'node:http'
 import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
 import type { Readable } from 'node:stream'
+import type { ConnectionOptions } from 'node:tls'
 import type { Image } from '../image/image.ts'
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
 import { Attachment, type AttachOptions } from './attach/attach.ts'
 import { attachTarget } from './attach/target.ts'
-import { connectTo, type ConnectOptions } from './connect.ts'
+import {
+  containerAgent,
+  containerConnector,
+  type Connector,
+  type ContainerAgentOptions,
+} from './connect/agent.ts'
+import { checkPort, connectTo, type ConnectOptions } from './connect/connect.ts'
+import { ContainerConnection } from './connect/connection.ts'
 import type { ContainerCore } from './core.ts'
 import type { ContainerExit } from './lifecycle/monitor-state.ts'
 import { waitFor, type WaitCondition } from './lifecycle/wait-condition.ts'
@@ -355,6 +364,71 @@ export class Container implements AsyncDisposable {
    */
   async connect(port: number, options: ConnectOptions = {}): Promise<Socket> {
     return await connectTo(this.#core, port, options)
+  }
+
+  /**
+   * As {@link Container.connect}, at once: a stream that connects by itself and can be written to meanwhile, as that of
+   * `net.createConnection()`. For clients that are given their stream by a function, and for each connection another.
+   *
+   * @throws `KEELSON_INVALID_OPTION`; the stream fails with what {@link Container.connect} rejects with
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   * import pg from 'pg'
+   *
+   * await using engine = await Engine.open()
+   * const database = await engine.containers.get('database')
+   * const pool = new pg.Pool({ user: 'postgres', stream: () => database.createConnection(5432) })
+   * ```
+   */
+  createConnection(port: number, options: ConnectOptions = {}): ContainerConnection {
+    checkPort(port)
+    const { signal } = options
+    return new ContainerConnection((over) =>
+      connectTo(this.#core, port, {
+        ...options,
+        signal: signal === undefined ? over : AbortSignal.any([signal, over]),
+      }),
+    )
+  }
+
+  /**
+   * An `http.Agent` whose connections lead into this container, whatever host a request names: for `http.request()` and what is made on it.
+   * With `tls` it is for `https:`.
+   *
+   * @example
+   * ```ts
+   * import { get } from 'node:http'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const web = await engine.containers.get('web')
+   * get('http://web:8080/', { agent: web.agent() }, (answer) => answer.pipe(process.stdout))
+   * ```
+   */
+  agent(options: ContainerAgentOptions = {}): Agent {
+    return containerAgent((port) => connectTo(this.#core, port, {}), options)
+  }
+
+  /**
+   * The same for undici, and so for `fetch()`: the option `connect` of its `Agent`.
+   *
+   * @param tls options of `tls.connect()`, for `https:`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   * import { Agent, fetch } from 'undici'
+   *
+   * await using engine = await Engine.open()
+   * const web = await engine.containers.get('web')
+   * const dispatcher = new Agent({ connect: web.connector() })
+   * const answer = await fetch('http://web:8080/', { dispatcher })
+   * ```
+   */
+  connector(tls: ConnectionOptions = {}): Connector {
+    return containerConnector((port) => connectTo(this.#core, port, {}), tls)
   }
 
   /**

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import { Connection, helperFailure } from './connection.ts'
 import { locateHelper } from './locate.ts'
@@ -9,9 +9,11 @@ import {
   type Arguments,
   type Helper,
   type HelperEvent,
+  type ListeningHandle,
   type Operation,
   type Operations,
   type RequestOptions,
+  type SocketMaker,
   type UserNamespacePlan,
 } from './protocol.ts'
 
@@ -22,11 +24,14 @@ const STDERR_KEPT = 4096
  *
  * Its end, or this process's, ends every container bound to it. While nothing is asked of it and nobody holds it, it does not keep the event loop alive.
  */
-export class Launcher implements Helper {
+export class Launcher implements Helper, SocketMaker {
   readonly #child: ChildProcess
   readonly #connection: Connection<Operations, HelperEvent>
   readonly #watchers = new Map<string, (event: HelperEvent) => void>()
   readonly #exited: Promise<void>
+  /** Who waits for a socket. */
+  readonly #sockets = new Map<number, (handle: unknown) => void>()
+  #lastSocket = 0
   #stderr = ''
   /** The launcher's process id, as this process sees it. */
   readonly pid: number
@@ -35,7 +40,7 @@ export class Launcher implements Helper {
 
   private constructor(path: string) {
     this.#child = spawn(path, ['launch'], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
       cwd: '/',
       env: {},
       // A session of its own: Ctrl-C in a terminal is for the program, which ends the containers in its own order.
@@ -61,7 +66,9 @@ export class Launcher implements Helper {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_KEPT)
     })
+    this.#child.on('message', (message, handle) => this.#receive(message, handle))
     ;(this.#child.stderr as Socket | null)?.unref()
+    this.#child.channel?.unref()
     this.#child.unref()
   }
 
@@ -99,6 +106,22 @@ export class Launcher implements Helper {
     return await this.#connection.request(op, args, options)
   }
 
+  async connect(
+    args: Omit<Arguments<'net.connect'>, 'socket'>,
+    options: RequestOptions = {},
+  ): Promise<Socket> {
+    const ask = (socket: number) => this.request('net.connect', { ...args, socket }, options)
+    return (await this.#takeSocket(ask)) as Socket
+  }
+
+  async listen(
+    args: Omit<Arguments<'network.listen'>, 'socket'>,
+    options: RequestOptions = {},
+  ): Promise<ListeningHandle> {
+    const ask = (socket: number) => this.request('network.listen', { ...args, socket }, options)
+    return (await this.#takeSocket(ask)) as ListeningHandle
+  }
+
   /** Tells the helper something that has no answer. */
   notify(op: 'cancel' | 'release', args: object): void {
     this.#connection.notify(op, args)
@@ -119,6 +142,27 @@ export class Launcher implements Helper {
     this.#connection.close(keelsonError('KEELSON_CLOSED', 'The engine is closed.'))
     await this.#exited
     this.#connection.destroy()
+  }
+
+  async #takeSocket(ask: (socket: number) => Promise<unknown>): Promise<unknown> {
+    const number = ++this.#lastSocket
+    const came = new Promise((resolve) => this.#sockets.set(number, resolve))
+    this.#connection.ref()
+    try {
+      await ask(number)
+      return await Promise.race([came, this.ended])
+    } finally {
+      this.#connection.unref()
+      this.#sockets.delete(number)
+    }
+  }
+
+  #receive(message: unknown, handle: unknown): void {
+    const take = this.#sockets.get((message as { socket: number }).socket)
+    if (take !== undefined) take(handle)
+    // Nobody wants it any more.
+    else if (handle instanceof Socket) handle.destroy()
+    else (handle as ListeningHandle | undefined)?.close()
   }
 
   #gone(cause: Error | undefined): KeelsonError {

@@ -1,5 +1,7 @@
 /** What TypeScript asks of the helper about networks: the words of ip(8) and of libnftables-json(5). */
 
+import type { SocketRequest } from './protocol.ts'
+
 /** One thing to do by rtnetlink, in the namespace that the list is for. Done in order; the first failure ends the list. */
 export type LinkOperation =
   /** Present already, with the same kind: fine. */
@@ -83,6 +85,12 @@ export interface NameService {
 export interface NetworkOperations {
   /** Links first, then the firewall's batch. */
   'network.apply': [{ links: LinkOperation[]; firewall: FirewallCommand[] }, object]
+  /** Makes a network namespace without processes, with `lo` up, for sockets; it lasts until `network.leave` and as long as there are any. */
+  'network.join': [{ member: string; host: LinkOperation[]; inside: LinkOperation[] }, object]
+  /** A TCP socket in it. `port-in-use` when another one has that port. */
+  'network.listen': [SocketRequest & { member: string; listen: string }, object]
+  /** By the launcher itself. Sockets are left to Node. */
+  'network.leave': [{ member: string }, object]
   /** What is there: links, addresses and routes of the host, and whether other tables drop what is forwarded. */
   'network.facts': [object, NetworkFacts]
 }

@@ -2,6 +2,7 @@
  * The typed form of `docs/helper-protocol.md`: what Node asks of the helper and what it hears back.
  */
 
+import type { Socket } from 'node:net'
 import type { NetworkOperations } from './network-protocol.ts'
 
 /** Both sides must speak exactly this version. */
@@ -218,11 +219,8 @@ export interface Operations extends NetworkOperations {
   'tree.remove': [{ paths: string[] }, object]
   'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
   'tree.sync': [{ path: string }, object]
-  /**
-   * Connects to a TCP port in the network namespace of a process (default: of loopback), then to the unix socket, and passes bytes between
-   * both until both directions have ended.
-   */
-  'net.connect': [{ pid: number; port: number; host?: string | undefined; socket: string }, object]
+  /** Connects to a TCP port in the network namespace of a process (default: of loopback). The {@link SocketRequest.socket} is a `net.Socket`. */
+  'net.connect': [SocketRequest & { pid: number; port: number; host?: string | undefined }, object]
   'fs.read': [
     RootPlace & { paths: WireBytes[]; limit: number },
     { files: ({ data: string } | { errno: string })[] },
@@ -294,6 +292,11 @@ export interface Operations extends NetworkOperations {
   ]
 }
 
+/** What asks for a socket: under this number it comes over Node's own channel, before the answer or after it. */
+export interface SocketRequest {
+  socket: number
+}
+
 export type Operation = keyof Operations
 export type Arguments<Op extends Operation> = Operations[Op][0]
 export type Answer<Op extends Operation> = Operations[Op][1]
@@ -346,4 +349,20 @@ export interface Helper {
     args: Arguments<Op>,
     options?: RequestOptions,
   ): Promise<Answer<Op>>
+}
+
+/** Makes sockets where this process is not. */
+export interface SocketMaker {
+  /** A connection, not read from yet. */
+  connect(args: Omit<Arguments<'net.connect'>, 'socket'>, options?: RequestOptions): Promise<Socket>
+  /** A socket that listens, for a server's `listen()`. */
+  listen(
+    args: Omit<Arguments<'network.listen'>, 'socket'>,
+    options?: RequestOptions,
+  ): Promise<ListeningHandle>
+}
+
+/** Node's own, of which nothing is promised but that servers take it and that it can be closed. */
+export interface ListeningHandle {
+  close(): void
 }

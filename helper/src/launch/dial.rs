@@ -1,18 +1,15 @@
-//! `net.connect`: a connection into the network of a container, relayed to a unix socket.
+//! `net.connect`: a connection into the network of a container, for Node.
 //!
 //! A socket stays in the network namespace in which it was made, so only the making of it happens in the container's.
 //! Nothing else of the container is entered, and its processes cannot see this one.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::thread;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::error::{Failure, Result, Step};
 use crate::sys::namespace::join_process;
@@ -24,18 +21,16 @@ pub struct Dial {
     port: u16,
     /// Absent: loopback, of IPv4 or else of IPv6.
     host: Option<IpAddr>,
-    /// Where the other side listens; it is connected to once the connection in the container stands.
-    socket: PathBuf,
 }
 
-/// Returns when both directions have ended.
-pub fn dial(args: &Dial) -> Result<Value> {
+/// In a process that is there for nothing else.
+pub fn dial(args: &Dial) -> Result<OwnedFd> {
     join_network(args.pid)?;
-    let inside = connect(args)?;
-    let outside =
-        UnixStream::connect(&args.socket).step_at("connect to the caller", &args.socket)?;
-    relay(&inside, &outside);
-    Ok(json!({}))
+    let stream = connect(args)?;
+    stream
+        .set_nonblocking(true)
+        .step("make the connection non-blocking")?;
+    Ok(stream.into())
 }
 
 fn join_network(pid: i32) -> Result<()> {
@@ -60,22 +55,4 @@ fn connect(args: &Dial) -> Result<TcpStream> {
         }
     }
     outcome.step(STEP)
-}
-
-fn relay(inside: &TcpStream, outside: &UnixStream) {
-    // One that waits for more than it has would have a dialogue wait for it.
-    let _ = inside.set_nodelay(true);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            pass(inside, outside);
-            let _ = outside.shutdown(Shutdown::Write);
-        });
-        pass(outside, inside);
-        let _ = inside.shutdown(Shutdown::Write);
-    });
-}
-
-/// Until one side has nothing more to say, or the other does not listen any more.
-fn pass(mut from: impl Read, mut to: impl Write) {
-    let _ = io::copy(&mut from, &mut to);
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::containers::{Farewell, Running};
+use super::handles::{HandleKind, Handles};
 use super::locks::{LockFile, Locks};
+use super::members::Leave;
 use super::mkdirs::mkdirs;
 use super::operations;
 use super::poller::{Poller, Token};
@@ -24,6 +26,10 @@ use crate::run::{Filters, Host, Remains, Streams, join_cgroup};
 pub struct Launcher {
     pub(super) poller: Poller,
     pub(super) connection: Connection,
+    /// Until Node hangs up.
+    pub(super) handles: Option<Handles>,
+    /// Network namespaces that sockets for Node are made in.
+    pub(super) members: HashMap<String, OwnedFd>,
     /// Kept open so that it stays in the poller.
     _signals: OwnedFd,
     /// Set by `hello`, after which the namespaces are those that containers are made in.
@@ -56,6 +62,14 @@ pub enum Purpose {
         request: u64,
         lifeline: Option<OwnedFd>,
     },
+    /// A socket for Node.
+    Socket {
+        request: u64,
+        number: u64,
+        kind: HandleKind,
+    },
+    /// A network namespace that others are made in.
+    Member { request: u64, member: String },
     /// The removal of what a container left. Its locks end with this.
     Remove {
         farewell: Farewell,
@@ -94,14 +108,19 @@ struct Cancel {
 }
 
 impl Launcher {
-    pub fn new(socket: OwnedFd, signals: OwnedFd) -> Result<Self> {
+    pub fn new(socket: OwnedFd, handles: Option<Handles>, signals: OwnedFd) -> Result<Self> {
         let poller = Poller::new()?;
         let connection = Connection::new(socket)?;
         poller.add(&connection, Token::Connection)?;
         poller.add(&signals, Token::Signal)?;
+        if let Some(handles) = &handles {
+            poller.add(handles, Token::Handles)?;
+        }
         Ok(Launcher {
             poller,
             connection,
+            handles,
+            members: HashMap::new(),
             _signals: signals,
             host: None,
             filters: Filters::default(),
@@ -142,6 +161,7 @@ impl Launcher {
                     Token::Exit(key) => self.end_container(key),
                     Token::Lifeline(key) => self.end_lifeline(key),
                     Token::Maker => self.hear_maker(),
+                    Token::Handles => self.hear_handles(),
                     Token::Names(key) => self.serve_names(key),
                     Token::NamesEnd(key) => self.names_served(key),
                 }
@@ -149,6 +169,7 @@ impl Launcher {
             let drained = self.connection.flush()?;
             self.poller
                 .watch_writable(&self.connection, Token::Connection, !drained)?;
+            self.give_handles()?;
         }
     }
 
@@ -201,6 +222,19 @@ impl Launcher {
                 self.order_root(id, decode(frame)?)?;
                 return Ok(None);
             }
+            "net.connect" => {
+                self.connect_into(id, &decode(frame)?)?;
+                return Ok(None);
+            }
+            "network.join" => {
+                self.join_network(id, decode(frame)?)?;
+                return Ok(None);
+            }
+            "network.listen" => {
+                self.listen_in(id, &decode(frame)?)?;
+                return Ok(None);
+            }
+            "network.leave" => self.leave_network(&decode::<Leave>(frame)?),
             "kill" => self.kill_container(&decode(frame)?)?,
             "mkdirs" => mkdirs(&decode(frame)?)?,
             "lock" => return self.lock(id, decode(frame)?),
@@ -326,10 +360,11 @@ impl Launcher {
         if last.is_none() && open {
             return;
         }
-        let Some((worker, purpose)) = self.workers.remove(&key) else {
+        let Some((mut worker, purpose)) = self.workers.remove(&key) else {
             return;
         };
         self.poller.remove(&worker);
+        let made = worker.next_descriptor();
         let report = match last {
             Some(report) if open && matches!(purpose, Purpose::Remove { .. }) => {
                 self.keep_remover(worker);
@@ -340,10 +375,10 @@ impl Launcher {
                 last.unwrap_or_else(|| Report::Error(raw(&died)))
             }
         };
-        self.conclude(purpose, report);
+        self.conclude(purpose, report, made);
     }
 
-    fn conclude(&mut self, purpose: Purpose, report: Report) {
+    fn conclude(&mut self, purpose: Purpose, report: Report, made: Option<OwnedFd>) {
         match (purpose, report) {
             (Purpose::Remove { farewell, .. }, report) => self.say_farewell(farewell, &report),
             (
@@ -374,10 +409,15 @@ impl Launcher {
             (Purpose::Monitor { request, lifeline }, Report::Ok(ok)) => {
                 self.monitor_started(request, lifeline, &ok);
             }
+            (purpose @ (Purpose::Socket { .. } | Purpose::Member { .. }), Report::Ok(_)) => {
+                self.made(purpose, made);
+            }
             (
                 Purpose::Request(id)
                 | Purpose::Lock { request: id, .. }
-                | Purpose::Monitor { request: id, .. },
+                | Purpose::Monitor { request: id, .. }
+                | Purpose::Socket { request: id, .. }
+                | Purpose::Member { request: id, .. },
                 report,
             ) => match report {
                 Report::Ok(ok) | Report::Progress(ok) => {
@@ -428,11 +468,13 @@ fn offers_stream(progress: &RawValue) -> bool {
 }
 
 impl Purpose {
-    fn request(&self) -> Option<u64> {
+    pub(super) fn request(&self) -> Option<u64> {
         match self {
             Purpose::Request(id)
             | Purpose::Lock { request: id, .. }
-            | Purpose::Monitor { request: id, .. } => Some(*id),
+            | Purpose::Monitor { request: id, .. }
+            | Purpose::Socket { request: id, .. }
+            | Purpose::Member { request: id, .. } => Some(*id),
             Purpose::Remove { .. } => None,
         }
     }

@@ -5,9 +5,11 @@
 
 mod containers;
 mod dial;
+mod handles;
 mod launcher;
 mod locks;
 mod maker;
+mod members;
 mod mkdirs;
 mod monitors;
 mod operations;
@@ -23,6 +25,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::{Failure, Result, Step};
 use crate::sys;
+use handles::Handles;
 use launcher::Launcher;
 
 pub use locks::{LockFile, LockMode};
@@ -51,6 +54,7 @@ fn complain(failure: &Failure) {
 fn start() -> Result<Launcher> {
     sealed::ensure_sealed()?;
     let socket = take_socket()?;
+    let handles = Handles::take()?;
     // Out of the terminal's reach: an interrupt is for Node to act on. It fails only for a leader of a process group,
     // which needs nothing.
     let _ = rustix::process::setsid();
@@ -60,7 +64,7 @@ fn start() -> Result<Launcher> {
     sys::signal::set_mask(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE]);
     let signals = sys::signal::signalfd(&signals).step("make a signalfd")?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    Launcher::new(socket, signals)
+    Launcher::new(socket, handles, signals)
 }
 
 fn take_socket() -> Result<OwnedFd> {

@@ -6,7 +6,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::dial::dial;
 use crate::error::{Failure, Result};
 use crate::run::remove_cgroups;
 use crate::{fs, layer, net, probe};
@@ -30,7 +29,6 @@ pub fn find(op: &str) -> Option<Operation> {
         "layer.apply" => |args, progress| answer(layer::apply(&arguments(args)?, progress)),
         "layer.create" => |args, _| answer(layer::commit(&arguments(args)?)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
-        "net.connect" => |args, _| dial(&arguments(args)?),
         "network.apply" => |args, _| net::apply(&arguments(args)?),
         "network.facts" => |_, _| net::facts(),
         "probe" => |args, _| answer(probe::probe(&arguments(args)?)),

@@ -15,6 +15,8 @@ pub enum Token {
     /// The end of a bound monitor.
     Lifeline(u64),
     Maker,
+    /// Node's channel for sockets.
+    Handles,
     /// A question to a container's name service, and the end of who answers it.
     Names(u64),
     NamesEnd(u64),
@@ -30,6 +32,7 @@ impl From<Token> for u64 {
             Token::Exit(key) => (key << 4) | 4,
             Token::Lifeline(key) => (key << 4) | 5,
             Token::Maker => 6,
+            Token::Handles => 9,
             Token::Names(key) => (key << 4) | 7,
             Token::NamesEnd(key) => (key << 4) | 8,
         }
@@ -48,7 +51,8 @@ impl From<u64> for Token {
             5 => Token::Lifeline(key),
             6 => Token::Maker,
             7 => Token::Names(key),
-            _ => Token::NamesEnd(key),
+            8 => Token::NamesEnd(key),
+            _ => Token::Handles,
         }
     }
 }

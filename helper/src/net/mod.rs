@@ -3,6 +3,7 @@
 mod attach;
 mod firewall;
 mod link;
+mod member;
 mod netlink;
 
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use crate::error::Result;
 pub use attach::{NetworkPlan, detach};
 pub use firewall::{Command as FirewallCommand, Firewall};
 pub use link::{LinkOperation, Links};
+pub use member::{Membership, join_network, listen};
 
 /// Arguments of `network.apply`.
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 import type { ClientRequestArgs, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { parseDuration, type Duration } from '../../util/duration.ts'
-import { checkPort } from '../connect.ts'
+import { checkPort } from '../connect/connect.ts'
 import { refuseUnknown } from '../normalize/call.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
 

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { keelsonError } from '../../errors.ts'
-import { checkPort } from '../connect.ts'
+import { checkPort } from '../connect/connect.ts'
 import { poll, runningPid, whileRunning, type WaitOptions } from './leaf.ts'
 import { canonicalAddress, readListening, type ListeningSocket } from './sockets.ts'
 import type { WaitStrategy } from './strategy.ts'

@@ -1,4 +1,4 @@
-import { connectTo } from '../connect.ts'
+import { connectTo } from '../connect/connect.ts'
 import type { ContainerCore } from '../core.ts'
 import { readLogs } from '../logs/logs.ts'
 import { logSource } from '../logs/source.ts'
