@@ -19,8 +19,9 @@ import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
 import { diskUsage, type DiskUsage } from './engine-df.ts'
 import { engineInfo, type EngineInfo } from './engine-info.ts'
 import { keelsonError } from './errors.ts'
-import { EventHub } from './event-hub.ts'
-import { readEvents, type EngineEvent, type EngineEvents, type EventsOptions } from './events.ts'
+import { EventHub } from './events/hub.ts'
+import type { EngineEvent, EngineEvents } from './events/event.ts'
+import { readEvents, type EventsOptions } from './events/read.ts'
 import { Images } from './image/images.ts'
 import type { Image } from './image/image.ts'
 import { sweepClaims } from './network/claims.ts'
@@ -107,13 +108,20 @@ export class EngineCore {
       const store = await ContentStore.open(root, launcher)
       const registry = own(new RegistryClient({ registries: resolved.registries }))
       const places = new ContainerPlaces(root, runRoot)
-      const journal = own(new Journal(places.journal))
+      const onLost = (error: unknown) =>
+        resolved.onWarning({ code: 'events-lost', message: String(error) })
+      const journal = own(new Journal(places.journal, { onLost }))
       const events = new EventHub({
         journal,
         engine,
         closing: close.signal,
-        onLost: (error) => resolved.onWarning({ code: 'events-lost', message: String(error) }),
+        onLost,
       })
+      // Rare, and of what no monitor writes down: a program that exits in the next moment must not take it along.
+      const tell = <Type extends keyof EngineEvents>(type: Type, event: EngineEvents[Type][0]) => {
+        events.emit(type, event)
+        journal.flush()
+      }
       const networkPlaces = new NetworkPlaces(root, runRoot)
       const removing = new Set<Promise<void>>()
       const networks = new Networks({
@@ -121,6 +129,7 @@ export class EngineCore {
         places: networkPlaces,
         ending: () => Promise.allSettled(removing),
         warn: (code, message) => resolved.onWarning({ code, message }),
+        emit: tell,
       })
       const volumesContext: VolumesContext = {
         helper: launcher,
@@ -131,6 +140,7 @@ export class EngineCore {
         isOver: ({ container, owners }) =>
           owners[0] === directory.path && !context.running.has(container),
         warn: (code, message) => resolved.onWarning({ code, message }),
+        emit: tell,
       }
       const context: RunContext = {
         volumes: volumesContext,
@@ -159,6 +169,7 @@ export class EngineCore {
         snapshots: () => snapshotTrees(root, launcher),
         registry,
         helper: launcher,
+        emit: tell,
         containers: async () => [
           ...[...context.running].map(([container, image]) => ({ container, image })),
           ...(await containers.images()),

@@ -5,7 +5,8 @@ import type { EngineCore } from './engine-core.ts'
 import type { DiskUsage } from './engine-df.ts'
 import type { EngineInfo } from './engine-info.ts'
 import type { EngineOptions } from './engine-options.ts'
-import type { EngineEvent, EngineEvents, EventsOptions } from './events.ts'
+import type { EngineEvent, EngineEvents } from './events/event.ts'
+import type { EventsOptions } from './events/read.ts'
 import type { Image } from './image/image.ts'
 import type { Images } from './image/images.ts'
 import type { Networks } from './network/networks.ts'
@@ -97,7 +98,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * What happens in all engines on this `runRoot`, in every program, in the order it happened; what happened before, with `since`, too.
+   * What happens to containers, images, networks and volumes in all engines on this `runRoot`, in every program, in the order it happened;
+   * what happened before, with `since`, too.
    * It begins with this call, not with the first step of the iteration, and ends with the engine.
    *
    * @throws `KEELSON_INVALID_OPTION`; the iteration `KEELSON_EVENTS_LOST` when events were removed before they were read, which takes some
@@ -108,9 +110,11 @@ export class Engine implements AsyncDisposable {
    * import { Engine } from 'keelson'
    *
    * await using engine = await Engine.open()
-   * const filters = { type: ['container.start', 'container.exit'] }
+   * const filters = { type: ['container.exit', 'image'] }
    * for await (const event of engine.events({ since: '1h', until: new Date(), filters })) {
-   *   console.log(event.time, event.type, event.name)
+   *   console.log(event.time, event.type)
+   *   if (event.type === 'container.exit') console.log(event.name, event.exitCode)
+   *   if (event.type === 'image.pull') console.log(event.reference)
    * }
    * ```
    */

@@ -15,7 +15,12 @@ export {
 } from './errors.ts'
 export { ERRORS } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
-export type { EngineEvent, EngineEvents, EventFilters, EventsOptions } from './events.ts'
+export type { EngineEvent, EngineEvents } from './events/event.ts'
+export type { EventFilters } from './events/filters.ts'
+export type { EventsOptions } from './events/read.ts'
+export type { AboutImage, ImageEvents } from './image/events.ts'
+export type { AboutNetwork, NetworkEvents } from './network/events.ts'
+export type { AboutVolume, VolumeEvents } from './volume/events.ts'
 export type { AboutContainer, ContainerEvents } from './container/events/events.ts'
 export type {
   BlockIo,
@@ -105,7 +110,8 @@ export type { ImageFilter } from './image/find.ts'
 export type { ImageFromHostOptions } from './image/from-host.ts'
 export type { ImageFromOptions } from './image/from.ts'
 export type { ImageHistory, ImageInspect, RemovedImage, RemoveImageOptions } from './image/image.ts'
-export type { MadeImageOptions, PrunedImages, PruneOptions } from './image/images.ts'
+export type { MadeImageOptions } from './image/images.ts'
+export type { PrunedImages, PruneOptions } from './image/stored.ts'
 export type { LayerStatus, PullTotals } from './image/progress.ts'
 export type { Digest } from './oci/digest.ts'
 export type {

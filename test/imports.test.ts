@@ -18,7 +18,8 @@ const ORDER = [
   ['image/'],
   ['security/', 'network/', 'volume/'],
   ['container/'],
-  ['/'], // engine.ts, events.ts, index.ts
+  ['events/'],
+  ['/'], // engine.ts, index.ts
 ]
 
 /** A front end beside the engine: it may use these and nothing else. */

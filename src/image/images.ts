@@ -1,7 +1,5 @@
-import type { Readable } from 'node:stream'
-import { keelsonError, type KeelsonError } from '../errors.ts'
+import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import type { Digest } from '../oci/digest.ts'
 import type { ExecutionParameters } from '../oci/image-config.ts'
 import { hostPlatform, normalizePlatform, parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
@@ -9,34 +7,32 @@ import type { RegistryAuth } from '../registry/options.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ContentStore } from '../store/content.ts'
-import { sweep, type Swept, type SweptSnapshots } from '../store/gc.ts'
-import { SOURCE_DIGEST } from '../store/names.ts'
-import { Files } from '../snapshot/files/files.ts'
+import type { SweptSnapshots } from '../store/gc.ts'
 import { throwIfAborted } from '../util/abort.ts'
-import { printable } from '../util/printable.ts'
+import type { Emit } from '../util/emit.ts'
 import type { ImportOptions } from './archive/import.ts'
-import { saveImage } from './archive/save.ts'
 import type { ArchiveSource } from './archive/unpacked.ts'
-import { Catalog, nameOf } from './catalog.ts'
+import { nameOf } from './catalog.ts'
 import { changedConfig, imageFromLayer, type LayeredOptions, type WrittenLayer } from './commit.ts'
 import { Documents, type ImageDocuments } from './documents.ts'
+import type { ImageEvents } from './events.ts'
+import type { ImageFiles } from './files.ts'
+import type { ImageFilter } from './find.ts'
 import { imageFromFiles, type ImageFromOptions } from './from.ts'
 import { imageFromHost, type ImageFromHostOptions } from './from-host.ts'
-import type { ImageFiles } from './files.ts'
-import { Image, type ImageOwner, type RemovedImage, type RemoveImageOptions } from './image.ts'
-import { findById, matches, type ImageFilter } from './find.ts'
+import type { Image } from './image.ts'
 import { LayerFetcher, type BlobOrigin, type Registry } from './layers.ts'
 import type { PullProgress } from './progress.ts'
-import {
-  checkPlatform,
-  describe,
-  makeImage,
-  pullImage,
-  unpackImage,
-  type PullContext,
-} from './pull.ts'
-import { pushImage, type PushedImage, type PushOptions, type PushRegistry } from './push.ts'
+import { checkPlatform, makeImage, pullImage, unpackImage, type PullContext } from './pull.ts'
+import type { PushRegistry } from './push.ts'
 import { Settler } from './settle.ts'
+import {
+  imageNotFound,
+  StoredImages,
+  taggable,
+  type PrunedImages,
+  type PruneOptions,
+} from './stored.ts'
 
 /** When to ask the registry. */
 export type PullPolicy = 'missing' | 'always' | 'never'
@@ -66,22 +62,6 @@ export interface BaseImage {
   parameters: ExecutionParameters
 }
 
-export interface PruneOptions {
-  /** Also images that have a name, when no container was made from them. Default false: only those without. */
-  all?: boolean
-  signal?: AbortSignal
-}
-
-/** What a prune removed. */
-export interface PrunedImages {
-  images: { id: Digest; digest: Digest; references: string[] }[]
-  /** Content that nothing needed any more. */
-  blobs: Digest[]
-  snapshots: Digest[]
-  /** Bytes of blobs and half blobs. */
-  bytes: number
-}
-
 export interface ImagesOptions {
   store: ContentStore
   snapshotter: Snapshotter
@@ -91,6 +71,8 @@ export interface ImagesOptions {
   helper: Helper
   /** Default: this host's. */
   platform?: Platform
+  /** Hears what happens to images. */
+  emit?: Emit<ImageEvents>
   /** Manifests that containers were made from, by any process: asked when something is to be removed. */
   containers?: () => Promise<readonly { container: string; image: Descriptor }[]>
 }
@@ -98,32 +80,30 @@ export interface ImagesOptions {
 /**
  * The images of an engine: `engine.images`. They are files under the engine's root, shared by all engines on that root.
  */
-export class Images implements ImageOwner {
+export class Images {
   readonly #store: ContentStore
   readonly #snapshotter: Snapshotter
-  readonly #helper: Helper
-  readonly #push: PushRegistry
   readonly #documents: Documents
   readonly #context: PullContext
   readonly #platform: Platform
-  readonly #snapshots: ImagesOptions['snapshots']
-  readonly #containers: NonNullable<ImagesOptions['containers']>
-  readonly #catalog: Catalog
+  readonly #stored: StoredImages
   readonly #settler: Settler
 
   /** @internal */
   constructor(options: ImagesOptions) {
-    const { store, snapshotter, registry, helper } = options
+    const { store, snapshotter, registry, platform = hostPlatform() } = options
     this.#store = store
     this.#snapshotter = snapshotter
-    this.#helper = helper
-    this.#push = registry
     this.#documents = new Documents(store)
-    this.#platform = options.platform ?? hostPlatform()
-    this.#catalog = new Catalog(store, this.#documents, this.#platform)
-    this.#snapshots = options.snapshots
+    this.#platform = platform
     this.#settler = new Settler(snapshotter)
-    this.#containers = options.containers ?? (async () => [])
+    this.#stored = new StoredImages({
+      containers: async () => [],
+      emit: () => {},
+      ...options,
+      documents: this.#documents,
+      platform,
+    })
     this.#context = {
       store,
       snapshotter,
@@ -160,16 +140,18 @@ export class Images implements ImageOwner {
   async pull(reference: string | Reference, options: PullOptions = {}): Promise<Image> {
     const platform = this.#wantedPlatform(options.platform)
     const policy = checkPolicy(options.policy ?? 'missing')
-    const own = await this.#byId(reference)
+    const own = await this.#stored.byId(reference)
     if (own !== undefined) return await this.#identified(own, platform, options)
     const wanted = typeof reference === 'string' ? parseReference(reference) : reference
     const request = { ...options, reference: wanted, platform }
-    const held = policy === 'always' ? undefined : await this.#catalog.find(wanted, platform)
+    const held = policy === 'always' ? undefined : await this.#stored.find(wanted, platform)
     if (held === undefined && policy === 'never') {
-      throw notFound(wanted.familiar(), 'Pull it first, or use policy "missing".')
+      throw imageNotFound(wanted.familiar(), 'Pull it first, or use policy "missing".')
     }
     const image = held ?? (await pullImage(this.#context, request))
-    return await this.#ready(image, request, request)
+    const ready = await this.#ready(image, request, request)
+    if (held === undefined) this.#stored.tell('image.pull', ready, { reference: nameOf(wanted) })
+    return ready
   }
 
   /**
@@ -197,7 +179,8 @@ export class Images implements ImageOwner {
     config?: ExecutionParameters,
     options: MadeImageOptions & ImageFromOptions = {},
   ): Promise<Image> {
-    return await this.#make(options, (store) => imageFromFiles(store, files, config, options))
+    const write = (store: ContentStore) => imageFromFiles(store, files, config, options)
+    return await this.#make('image.create', options, write)
   }
 
   /**
@@ -219,7 +202,8 @@ export class Images implements ImageOwner {
     config?: ExecutionParameters,
     options: MadeImageOptions & ImageFromHostOptions = {},
   ): Promise<Image> {
-    return await this.#make(options, (store) => imageFromHost(store, programs, config, options))
+    const write = (store: ContentStore) => imageFromHost(store, programs, config, options)
+    return await this.#make('image.create', options, write)
   }
 
   /**
@@ -255,7 +239,9 @@ export class Images implements ImageOwner {
       const write = () => each.write(signal)
       const image = await makeImage(this.#context, platform, each.names, signal, write)
       this.#settler.later(image.chain)
-      images.push(await this.#wrap(image))
+      const loaded = await this.#stored.wrap(image)
+      this.#stored.tell('image.load', loaded, { references: [...each.names] })
+      images.push(loaded)
     }
     return images
   }
@@ -274,40 +260,8 @@ export class Images implements ImageOwner {
   ): Promise<Image> {
     const platform = this.#wantedPlatform(options.platform)
     const { imageFromArchive } = await import('./archive/import.ts')
-    return await this.#make(options, (store) => imageFromArchive(store, source, platform, options))
-  }
-
-  /** @internal use {@link Image.save} */
-  save(
-    image: Image,
-    references: readonly string[] | undefined,
-    signal: AbortSignal | undefined,
-  ): Readable {
-    const names = (references ?? image.references).map((each) => nameOf(parseReference(each)))
-    const documents = this.#documents.image(image.descriptor, image.platform)
-    documents.catch(() => undefined)
-    return saveImage(this.#store, documents, names, {
-      lease: () => this.#store.lease({ signal }),
-      signal,
-    })
-  }
-
-  /** @internal use {@link Image.push} */
-  async push(image: Image, to: string | undefined, options: PushOptions): Promise<PushedImage> {
-    const reference = parseReference(to ?? onlyName(image))
-    if (reference.digest !== undefined && reference.digest !== image.digest) {
-      throw keelsonError(
-        'KEELSON_INVALID_REFERENCE',
-        `The image has another digest than ${reference.digest}.`,
-        {
-          hint: 'Push it by a tag.',
-        },
-      )
-    }
-    await using _ = await this.#store.lease({ signal: options.signal })
-    const documents = await this.#documents.image(image.descriptor, image.platform)
-    const repositories = await this.#repositoriesWith(documents, reference)
-    return await pushImage(this.#store, this.#push, documents, reference, repositories, options)
+    const write = (store: ContentStore) => imageFromArchive(store, source, platform, options)
+    return await this.#make('image.import', options, write)
   }
 
   /**
@@ -316,28 +270,12 @@ export class Images implements ImageOwner {
    * @throws `KEELSON_IMAGE_NOT_FOUND`; `KEELSON_IMAGE_AMBIGUOUS` when several ids begin so; `KEELSON_INVALID_REFERENCE`
    */
   async get(refOrId: string): Promise<Image> {
-    let unnamed: unknown
-    try {
-      const named = await this.#catalog.named(parseReference(refOrId))
-      if (named !== undefined) {
-        return await this.#wrap(await this.#documents.image(named, this.#platform))
-      }
-    } catch (error) {
-      // An id's first digits may be no possible name (64 of them are not): that matters only if no id begins so.
-      if (!ID_PREFIX.test(refOrId)) throw error
-      unnamed = error
-    }
-    const image = ID_PREFIX.test(refOrId) ? findById(await this.#all(), refOrId) : undefined
-    if (image !== undefined) return image
-    throw notFound(refOrId, 'engine.images.list() shows what is there.', unnamed)
+    return await this.#stored.get(refOrId)
   }
 
   /** The images of the store, newest first. What is in the layout but is no whole image is left out. */
   async list(filter: ImageFilter = {}): Promise<Image[]> {
-    const images = await this.#all()
-    return images
-      .filter((image) => matches(image, filter))
-      .sort((a, b) => (b.created?.getTime() ?? 0) - (a.created?.getTime() ?? 0))
+    return await this.#stored.list(filter)
   }
 
   /**
@@ -345,66 +283,7 @@ export class Images implements ImageOwner {
    * are running, in any process.
    */
   async prune(options: PruneOptions = {}): Promise<PrunedImages> {
-    const { all = false, signal } = options
-    const used = new Set((await this.#containers()).map(({ image }) => image.digest))
-    const images = (await this.#all()).filter(
-      (image) => !used.has(image.digest) && (all || image.references.length === 0),
-    )
-    await this.#store.names.forget(
-      images.map((image) => image.digest),
-      { signal },
-    )
-    const swept = await this.#sweep({ partials: 'all', wait: true, signal })
-    return {
-      images: images.map(({ id, digest, references }) => ({
-        id,
-        digest,
-        references: [...references],
-      })),
-      blobs: swept?.blobs ?? [],
-      snapshots: swept?.snapshots ?? [],
-      bytes: swept?.bytes ?? 0,
-    }
-  }
-
-  /** @internal use {@link Image.tag} */
-  async tag(image: Image, reference: string): Promise<Image> {
-    const wanted = this.#taggable(reference)
-    await using _ = await this.#store.lease()
-    const [entry] = await this.#catalog.entriesOf(image.digest)
-    if (entry === undefined) throw notFound(image.id, 'It was removed meanwhile: pull it again.')
-    const documents = await this.#documents.image(image.descriptor, image.platform)
-    const source = entry.descriptor.annotations?.[SOURCE_DIGEST]
-    await this.#store.names.set([nameOf(wanted)], describe(documents, source))
-    return await this.#again(image)
-  }
-
-  /** @internal use {@link Image.untag} */
-  async untag(image: Image, reference: string): Promise<Image> {
-    const name = nameOf(parseReference(reference))
-    const entries = await this.#catalog.entriesOf(image.digest)
-    if (!entries.some((entry) => entry.name === name)) {
-      throw notFound(reference, 'The image does not have that name; image.references lists them.')
-    }
-    await this.#store.names.unset([name])
-    return await this.#again(image)
-  }
-
-  /** @internal use {@link Image.remove} */
-  async remove(image: Image, options: RemoveImageOptions): Promise<RemovedImage> {
-    const { force = false, signal } = options
-    if (!force) await this.#refuseUsed(image)
-    const entries = await this.#catalog.entriesOf(image.digest)
-    await this.#store.names.forget(
-      entries.map(({ descriptor }) => descriptor.digest),
-      { signal },
-    )
-    const swept = await this.#sweep({ partials: 'old', wait: false, signal })
-    return {
-      untagged: entries.flatMap(({ name }) => name ?? []),
-      deleted: swept?.blobs ?? [],
-      bytes: swept?.bytes ?? 0,
-    }
+    return await this.#stored.prune(options)
   }
 
   /**
@@ -413,50 +292,25 @@ export class Images implements ImageOwner {
    */
   async layered(
     base: BaseImage,
-    write: (file: string) => Promise<WrittenLayer>,
+    writeLayer: (file: string) => Promise<WrittenLayer>,
     options: MadeImageOptions & LayeredOptions,
   ): Promise<Image> {
     // What is wrong with it shows before the work.
     changedConfig(base.parameters, options.changes ?? {})
     const { reference, signal } = options
     const made = { platform: base.platform, ...(reference === undefined ? {} : { reference }) }
-    return await this.#make(signal === undefined ? made : { ...made, signal }, async (store) =>
-      imageFromLayer(
+    const write = async (store: ContentStore) =>
+      await imageFromLayer(
         store,
         await this.#documents.image(base.descriptor, base.platform),
-        write,
+        writeLayer,
         options,
-      ),
+      )
+    return await this.#make(
+      'image.create',
+      signal === undefined ? made : { ...made, signal },
+      write,
     )
-  }
-
-  /** @internal use {@link Image.files} */
-  files(image: Image): Files {
-    return new Files({
-      helper: this.#helper,
-      open: async ({ signal }) => {
-        const [top] = image.chain.slice(-1)
-        // Kept until it is done: a removal meanwhile waits.
-        const lease = await this.#store.lease({ signal })
-        if (top !== undefined && !(await this.#snapshotter.has(top))) {
-          await lease.release()
-          throw notFound(image.id, 'It was removed meanwhile: pull it again.')
-        }
-        const place = { rootfs: this.#snapshotter.view(image.chain) }
-        return { place, [Symbol.asyncDispose]: () => lease.release() }
-      },
-    })
-  }
-
-  /** Whom an id names, where it is one and not the name of an image that is here. */
-  async #byId(text: string | Reference): Promise<Image | undefined> {
-    if (typeof text !== 'string' || !IMAGE_ID.test(text)) return undefined
-    const certain = CERTAIN_ID.test(text)
-    if (!certain && (await this.#catalog.named(parseReference(text))) !== undefined)
-      return undefined
-    const found = findById(await this.#all(), text)
-    if (found !== undefined || !certain) return found
-    throw notFound(text, 'An id names only what is here: pull the image by its name.')
   }
 
   async #identified(
@@ -482,117 +336,27 @@ export class Images implements ImageOwner {
       await unpackImage(this.#context, image, origin, options)
     }
     this.#settler.later(image.chain)
-    return await this.#wrap(image)
+    return await this.#stored.wrap(image)
   }
 
   async #make(
+    what: 'image.create' | 'image.import',
     { reference, platform, signal }: MadeImageOptions & ImageFromOptions,
     write: (store: ContentStore) => Promise<Descriptor>,
   ): Promise<Image> {
-    const names = reference === undefined ? [] : [nameOf(this.#taggable(reference))]
-    const made = this.#wantedPlatform(platform)
-    const image = await makeImage(this.#context, made, names, signal, () => write(this.#store))
-    this.#settler.later(image.chain)
-    return await this.#wrap(image)
-  }
-
-  /** Repositories of the same registry that should have some of an image's blobs: those that others here were pulled from. */
-  async #repositoriesWith(image: ImageDocuments, { registry, repository }: Reference) {
-    const wanted = new Set([
-      image.manifest.config.digest,
-      ...image.layers.map((l) => l.descriptor.digest),
-    ])
-    const found = new Map<Digest, string>()
-    for (const { documents, names } of await this.#catalog.all()) {
-      const there = names
-        .map((name) => parseReference(name))
-        .find((name) => name.registry === registry && name.repository !== repository)
-      if (there === undefined) continue
-      for (const { digest } of [documents.manifest.config, ...documents.manifest.layers]) {
-        if (wanted.has(digest)) found.set(digest, there.repository)
-      }
-    }
-    return found
-  }
-
-  #taggable(text: string): Reference {
-    const reference = parseReference(text)
-    if (reference.digest === undefined) return reference
-    throw keelsonError(
-      'KEELSON_INVALID_REFERENCE',
-      `"${printable(text)}" names an image by digest, which cannot be given to another.`,
-      { hint: 'Use a name with a tag.' },
-    )
-  }
-
-  async #all(): Promise<Image[]> {
-    const all = await this.#catalog.all()
-    return all.map(({ documents, names }) => new Image(documents, names, this))
-  }
-
-  async #wrap(documents: ImageDocuments): Promise<Image> {
-    return new Image(documents, await this.#store.names.namesOf(documents.descriptor.digest), this)
-  }
-
-  async #again(image: Image): Promise<Image> {
-    return await this.#wrap(await this.#documents.image(image.descriptor, image.platform))
-  }
-
-  async #refuseUsed(image: Image): Promise<void> {
-    const users = (await this.#containers()).filter((each) => each.image.digest === image.digest)
-    if (users.length === 0) return
-    const containers = users.map((each) => each.container)
-    throw keelsonError(
-      'KEELSON_IMAGE_IN_USE',
-      `The image ${image.references[0] ?? image.id} is used by ${containers.length} containers.`,
-      { containers, hint: 'Remove them first, or remove the image with { force: true }.' },
-    )
-  }
-
-  async #sweep(options: {
-    partials: 'old' | 'all'
-    wait: boolean
-    signal: AbortSignal | undefined
-  }): Promise<Swept | undefined> {
-    return await sweep(this.#store, this.#helper, {
-      ...options,
-      expand: (descriptor) => this.#documents.reach(descriptor),
-      snapshots: await this.#snapshots(),
-      held: async () => (await this.#containers()).map(({ image }) => image),
-    })
+    const names = reference === undefined ? [] : [nameOf(taggable(reference))]
+    const wanted = this.#wantedPlatform(platform)
+    const made = await makeImage(this.#context, wanted, names, signal, () => write(this.#store))
+    this.#settler.later(made.chain)
+    const image = await this.#stored.wrap(made)
+    this.#stored.tell(what, image, { references: names })
+    return image
   }
 
   #wantedPlatform(platform: string | Platform | undefined): Platform {
     if (platform === undefined) return this.#platform
     return typeof platform === 'string' ? parsePlatform(platform) : normalizePlatform(platform)
   }
-}
-
-const ID_PREFIX = /^(?:sha256:|sha512:)?[0-9a-f]+$/
-/** What may be an id where a name is expected; so many digits as Docker shows. */
-const IMAGE_ID = /^(?:sha256:[0-9a-f]{1,64}|[0-9a-f]{12,64})$/
-/** What can be nothing else: names have neither 64 digits, nor an algorithm for theirs. */
-const CERTAIN_ID = /^(?:sha256:[0-9a-f]+|[0-9a-f]{64})$/
-
-function notFound(name: string, hint: string, cause?: unknown): KeelsonError {
-  return keelsonError('KEELSON_IMAGE_NOT_FOUND', `There is no image "${printable(name)}" here.`, {
-    hint,
-    reference: name,
-    cause,
-  })
-}
-
-function onlyName(image: Image): string {
-  const [name] = image.references
-  if (name !== undefined && image.references.length === 1) return name
-  throw keelsonError(
-    'KEELSON_INVALID_REFERENCE',
-    `The image has ${image.references.length} names: say where to push it to.`,
-    {
-      hint: 'Pass the reference: image.push("registry.example.com/app:1").',
-      references: image.references,
-    },
-  )
 }
 
 function checkPolicy(policy: PullPolicy): PullPolicy {

@@ -4,13 +4,15 @@ import { getSystemErrorName } from 'node:util'
 import { keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { acquireLock } from '../store/lock.ts'
+import type { Emit } from '../util/emit.ts'
 import { formatAddress, formatPrefix } from './addresses/address.ts'
 import { planBridge, planBridgeRules } from './firewall/bridge.ts'
 import { baseTable } from './firewall/firewall.ts'
 import { claimedAddresses, type AddressClaim } from './addresses/ipam.ts'
 import { nameHost } from './names/name-files.ts'
+import type { NetworkEvents } from './events.ts'
 import type { NetworkPlaces } from './places.ts'
-import { bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
+import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
 /** What networks need of their engine. */
 export interface NetworkContext {
@@ -19,6 +21,8 @@ export interface NetworkContext {
   /** Resolves when the containers of this engine that have ended have given back what they had. */
   ending: () => Promise<unknown>
   warn(code: string, message: string): void
+  /** Hears what happens to networks. */
+  emit: Emit<NetworkEvents>
 }
 
 /** What {@link Network.inspect} tells. */
@@ -136,9 +140,11 @@ export class Network {
         firewall: planBridgeRules(this.record, 'delete'),
       })
     }
-    await rm(places.record(name), { force: true })
+    const there = (await loadNetwork(places, name))?.id === id
+    if (there) await rm(places.record(name), { force: true })
     await rm(places.run(id), { recursive: true, force: true })
     await rm(places.bridgeLock(id), { force: true })
+    if (there) this.#context.emit('network.remove', aboutNetwork(this.record))
   }
 
   /**

@@ -11,7 +11,13 @@ import {
   type NormalizedNetwork,
   type Subnet,
 } from './network-options.ts'
-import { loadNetwork, loadNetworks, saveNetwork, type NetworkRecord } from './record.ts'
+import {
+  aboutNetwork,
+  loadNetwork,
+  loadNetworks,
+  saveNetwork,
+  type NetworkRecord,
+} from './record.ts'
 import { chooseSubnet, uniqueLocalSubnet } from './addresses/subnets.ts'
 
 /** Which networks to list. All that are given must hold. */
@@ -117,7 +123,9 @@ export class Networks {
         }
       }),
     )
-    return { networks: pruned.flat() }
+    const result = { networks: pruned.flat() }
+    this.#context.emit('network.prune', result)
+    return result
   }
 
   async #create(options: NormalizedNetwork): Promise<Network> {
@@ -145,6 +153,7 @@ export class Networks {
       labels: options.labels,
     }
     await saveNetwork(places, record)
+    this.#context.emit('network.create', aboutNetwork(record))
     return new Network(this.#context, record)
   }
 

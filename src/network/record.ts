@@ -11,6 +11,7 @@ import {
   type Address,
 } from './addresses/address.ts'
 import type { Subnet } from './network-options.ts'
+import type { AboutNetwork } from './events.ts'
 import type { NetworkPlaces } from './places.ts'
 
 /** All that is known of a network: `<name>.json`. */
@@ -107,4 +108,9 @@ function address(node: DocumentNode): Address {
   const parsed = parseAddress(node.string())
   if (parsed === undefined) throw node.invalid('is no address')
   return parsed
+}
+
+/** What every event tells of it. */
+export function aboutNetwork({ id, name, driver, labels }: NetworkRecord): AboutNetwork {
+  return { network: id, name, driver, labels }
 }

@@ -4,7 +4,7 @@
  */
 import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf } from './errno.ts'
+import { errnoOf, storageError } from './errno.ts'
 
 const SEGMENT_BYTES = 1024 * 1024
 /** Segments kept, the one being written among them. */
@@ -25,11 +25,18 @@ export class Journal implements AsyncDisposable {
   #open: { number: number; descriptor: number } | undefined
   #lines: string[] = []
   #closed = false
+  /** The last write went wrong: half of a line may be there. */
+  #torn = false
+  readonly #onLost: (error: unknown) => void
 
-  /** @param options for tests: when the next segment begins */
-  constructor(directory: string, options: { segmentBytes?: number } = {}) {
+  /** @param options `onLost` hears of what could not be written; `segmentBytes`, for tests: when the next segment begins */
+  constructor(
+    directory: string,
+    options: { segmentBytes?: number; onLost?: (error: unknown) => void } = {},
+  ) {
     this.directory = directory
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES
+    this.#onLost = options.onLost ?? (() => {})
     mkdirSync(directory, { recursive: true, mode: 0o700 })
   }
 
@@ -45,9 +52,18 @@ export class Journal implements AsyncDisposable {
     const lines = this.#lines
     this.#lines = []
     if (lines.length === 0 || this.#closed) return
-    const text = lines.join('')
-    // tmpfs takes a write whole, so lines of one write are as whole as a single one.
-    writeSync(this.#segment(), text)
+    const bytes = Buffer.from((this.#torn ? '\n' : '') + lines.join(''))
+    this.#torn = false
+    try {
+      const segment = this.#segment()
+      // tmpfs takes a write whole, so lines of one write are as whole as a single one; unless it is full.
+      for (let written = 0; written < bytes.length;) {
+        written += writeSync(segment, bytes, written)
+      }
+    } catch (error) {
+      this.#torn = true
+      this.#onLost(storageError(error, 'write events to', this.directory))
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,8 @@
 import type { Helper } from '../runtime/protocol.ts'
+import type { Emit } from '../util/emit.ts'
 import type { VolumeUser } from './claims.ts'
 import type { VolumeDriver } from './driver.ts'
+import type { VolumeEvents } from './events.ts'
 import type { VolumePlaces } from './places.ts'
 
 /** What volumes need of their engine. */
@@ -15,4 +17,6 @@ export interface VolumesContext {
   /** Whether this engine knows that the container has ended, although what it had is still being removed. */
   isOver: (user: VolumeUser) => boolean
   warn: (code: string, message: string) => void
+  /** Hears what happens to volumes. */
+  emit: Emit<VolumeEvents>
 }

@@ -9,7 +9,7 @@ import { syncDirectory } from '../store/records.ts'
 import type { VolumesContext } from './context.ts'
 import { callDriver, noDriver } from './driver.ts'
 import { VOLUME_DATA, VOLUME_RECORD, VOLUME_USERS } from './places.ts'
-import { loadVolume, saveVolume, type VolumeRecord } from './record.ts'
+import { aboutVolume, loadVolume, saveVolume, type VolumeRecord } from './record.ts'
 
 /**
  * Makes a volume, which is there for others from one rename on.
@@ -49,6 +49,7 @@ export async function makeVolume(
     throw error
   }
   await syncDirectory(places.volumes)
+  context.emit('volume.create', aboutVolume(record))
 }
 
 /** Never empty, so the rename replaces nothing that somebody else has made meanwhile. */

@@ -3,6 +3,7 @@ import { keelsonError } from '../errors.ts'
 import { parseDocument } from '../oci/document.ts'
 import { converting, errnoOf } from '../store/errno.ts'
 import { readRecord, writeRecord } from '../store/records.ts'
+import type { AboutVolume } from './events.ts'
 import type { VolumePlaces } from './places.ts'
 
 /** All that is known of a volume: `volume.json`. */
@@ -76,4 +77,9 @@ function decode(bytes: Uint8Array, path: string): VolumeRecord {
       hint: 'A newer version wrote it, or the disk damaged it; the cause says what is wrong with it.',
     })
   }
+}
+
+/** What every event tells of it. */
+export function aboutVolume({ name, driver, labels }: VolumeRecord): AboutVolume {
+  return { volume: name, driver, labels }
 }

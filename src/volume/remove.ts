@@ -8,7 +8,7 @@ import { syncDirectory } from '../store/records.ts'
 import { volumeUsers } from './claims.ts'
 import type { VolumesContext } from './context.ts'
 import { callDriver, noDriver } from './driver.ts'
-import type { VolumeRecord } from './record.ts'
+import { aboutVolume, type VolumeRecord } from './record.ts'
 
 /**
  * Removes a volume and what is in it. Of one that is not there any more, nothing is to be done.
@@ -38,6 +38,7 @@ export async function removeVolume(context: VolumesContext, record: VolumeRecord
     await lock.release()
   }
   await syncDirectory(places.volumes)
+  context.emit('volume.remove', aboutVolume(record))
   await converting('remove', removing, () => helper.request('tree.remove', { paths: [removing] }))
 }
 

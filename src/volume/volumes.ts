@@ -105,10 +105,12 @@ export class Volumes {
         .map((volume) => pruneOne(volume)),
     )
     const pruned = removed.filter((each) => each !== undefined)
-    return {
+    const result = {
       volumes: pruned.map(({ name }) => name),
       bytes: pruned.reduce((sum, { bytes }) => sum + bytes, 0),
     }
+    this.#context.emit('volume.prune', result)
+    return result
   }
 
   async #matches(record: VolumeRecord, filters: VolumeFilters): Promise<boolean> {

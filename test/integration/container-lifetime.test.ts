@@ -73,9 +73,9 @@ describe('two programs on one root', () => {
       `const c = await engine.containers.run({ name: 'heard', ${SLEEP} }); await c.kill(); await c.remove(); say(1)`,
     )
     const types: string[] = []
-    for await (const { type, name } of live) {
-      types.push(`${name} ${type}`)
-      if (type === 'container.remove') break
+    for await (const event of live) {
+      types.push(`${'name' in event ? event.name : ''} ${event.type}`)
+      if (event.type === 'container.remove') break
     }
     expect(types).toEqual(
       ['create', 'start', 'exit', 'kill', 'remove'].map((type) => `heard container.${type}`),

@@ -43,3 +43,20 @@ export interface ContainerEvents {
   /** It is no more. */
   'container.remove': [event: AboutContainer]
 }
+
+/** Every name, each once. */
+export const CONTAINER_EVENTS: Record<keyof ContainerEvents, true> = {
+  'container.create': true,
+  'container.start': true,
+  'container.exit': true,
+  'container.oom': true,
+  'container.stop': true,
+  'container.kill': true,
+  'container.restart': true,
+  'container.pause': true,
+  'container.unpause': true,
+  'container.rename': true,
+  'container.update': true,
+  'container.health': true,
+  'container.remove': true,
+}

@@ -1,4 +1,4 @@
-/** Lines of the journal -> events. A monitor writes states, from which follows what happened. Pure. */
+/** Lines of the journal about containers -> events. A monitor writes states, from which follows what happened. Pure. */
 import type { Digest } from '../../oci/digest.ts'
 import type {
   ContainerStatus,
@@ -13,49 +13,17 @@ export type ContainerEvent = {
   [Type in keyof ContainerEvents]: { type: Type; time: Date } & ContainerEvents[Type][0]
 }[keyof ContainerEvents]
 
-/** Every name, each once. */
-export const CONTAINER_EVENTS: Record<keyof ContainerEvents, true> = {
-  'container.create': true,
-  'container.start': true,
-  'container.exit': true,
-  'container.oom': true,
-  'container.stop': true,
-  'container.kill': true,
-  'container.restart': true,
-  'container.pause': true,
-  'container.unpause': true,
-  'container.rename': true,
-  'container.update': true,
-  'container.health': true,
-  'container.remove': true,
-}
-
-/** What a line tells, none for one that is torn or of another version; `engine`: the one that wrote it and has told it itself. */
-export interface JournalLine {
-  events: ContainerEvent[]
-  engine?: string
-}
-
-export function decodeJournalLine(line: string): JournalLine {
-  let value: Record<string, unknown>
-  try {
-    value = JSON.parse(line) as Record<string, unknown>
-    if (typeof value !== 'object' || value === null) return { events: [] }
-  } catch {
-    return { events: [] }
+/** What a line of the journal tells of a container: what this package wrote, with its `type`, or what a monitor did. */
+export function containerEvents(
+  value: Readonly<Record<string, unknown>>,
+  time: Date,
+): ContainerEvent[] {
+  const { type, container, engine: _, ...facts } = value
+  if (typeof container !== 'string') return []
+  if (typeof type !== 'string') {
+    return fromMonitor(value, { time, ...about(value['about'], container) })
   }
-  const time = new Date(String(value['time']))
-  const { container } = value
-  if (typeof container !== 'string' || Number.isNaN(time.getTime())) return { events: [] }
-  if (typeof value['type'] === 'string') return written(value, time, container)
-  return { events: fromMonitor(value, { time, ...about(value['about'], container) }) }
-}
-
-function written(value: Record<string, unknown>, time: Date, container: string): JournalLine {
-  const { type, engine, ...facts } = value
-  if (!Object.hasOwn(CONTAINER_EVENTS, String(type))) return { events: [] }
-  const event = { ...facts, ...about(facts, container), type, time } as ContainerEvent
-  return { events: [event], ...(typeof engine === 'string' && { engine }) }
+  return [{ ...facts, ...about(facts, container), type, time } as ContainerEvent]
 }
 
 type Common = AboutContainer & { time: Date }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { decodeJournalLine } from '../../../src/container/events/journal-lines.ts'
-import type { MonitorState } from '../../../src/runtime/monitor-protocol.ts'
+import { decodeJournalLine } from '../../src/events/lines.ts'
+import type { MonitorState } from '../../src/runtime/monitor-protocol.ts'
 
 const idle: MonitorState = {
   version: 1,

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'eventemitter3'
-import { CONTAINER_EVENTS, decodeJournalLine } from './container/events/journal-lines.ts'
-import { keelsonError } from './errors.ts'
-import type { EngineEvents } from './events.ts'
-import { JournalReader } from './store/journal-reader.ts'
-import type { Journal } from './store/journal.ts'
-import { nearest } from './util/nearest.ts'
-import { show } from './util/printable.ts'
+import { keelsonError } from '../errors.ts'
+import { JournalReader } from '../store/journal-reader.ts'
+import type { Journal } from '../store/journal.ts'
+import { nearest } from '../util/nearest.ts'
+import { show } from '../util/printable.ts'
+import type { EngineEvents } from './event.ts'
+import { decodeJournalLine, EVENT_TYPES } from './lines.ts'
 
 type Listener<Name extends keyof EngineEvents> = (...event: EngineEvents[Name]) => void
 
@@ -83,7 +83,7 @@ export class EventHub {
 }
 
 function checkListener(name: unknown, listener: unknown): void {
-  const known = Object.keys(CONTAINER_EVENTS)
+  const known = Object.keys(EVENT_TYPES)
   if (typeof name !== 'string' || !known.includes(name)) {
     const near = typeof name === 'string' ? nearest(name, known) : undefined
     throw keelsonError('KEELSON_INVALID_OPTION', `There is no event ${show(name)}.`, {
