@@ -15,6 +15,7 @@ mod protocol;
 mod run;
 mod seccomp;
 mod sys;
+mod systemd;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {

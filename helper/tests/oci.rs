@@ -477,14 +477,6 @@ fn what_cannot_be_carried_out_is_refused_by_name() {
         &bundle.id,
     ]);
     assert!(error.contains("--no-pivot"), "{error}");
-    let error = runtime.error(&[
-        "--systemd-cgroup",
-        "create",
-        "--bundle",
-        bundle.path(),
-        &bundle.id,
-    ]);
-    assert!(error.contains("--systemd-cgroup"), "{error}");
     let mut bundle = runtime.bundle("rdt", &["true"]);
     bundle.config["linux"]["intelRdt"] = json!({ "l3CacheSchema": "L3:0=f" });
     let output = bundle.run();

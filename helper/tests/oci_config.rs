@@ -230,6 +230,119 @@ fn own_ids(bundle: &mut Bundle<'_>) {
         .push(json!({ "type": "user" }));
 }
 
+/// As the containers of a pod that has its own ids: the user namespace is another container's, the rest is new.
+#[test]
+fn new_namespaces_belong_to_a_user_namespace_that_is_joined() {
+    let runtime = Runtime::new();
+    let mut first = runtime.bundle("pod", &["sleep", "1000"]);
+    own_ids(&mut first);
+    assert!(first.create().success());
+    first.ok("start");
+    let pid = &first.state()["pid"];
+    let theirs = |kind: &str| format!("/proc/{pid}/ns/{kind}");
+    let look = "readlink /proc/self/ns/user; readlink /proc/self/ns/net; cat /proc/self/uid_map | tr -s ' '; \
+                hostname joined && mount -t tmpfs none /tmp && id -u";
+    let mut second = runtime.bundle("member", &script(&format!("{look}; exec sleep 1000")));
+    second.config["process"]["capabilities"]["bounding"] = json!(["CAP_SYS_ADMIN"]);
+    second.config["process"]["capabilities"]["permitted"] = json!(["CAP_SYS_ADMIN"]);
+    second.config["process"]["capabilities"]["effective"] = json!(["CAP_SYS_ADMIN"]);
+    let namespaces = second.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "network");
+    namespaces.push(json!({ "type": "user", "path": theirs("user") }));
+    namespaces.push(json!({ "type": "network", "path": theirs("net") }));
+    assert!(second.create().success(), "{}", second.read("output"));
+    second.ok("start");
+    let executed = runtime.ok(&[
+        "exec",
+        &second.id,
+        "sh",
+        "-c",
+        "hostname; readlink /proc/self/ns/user",
+    ]);
+    let link = |kind: &str| {
+        std::fs::read_link(theirs(kind))
+            .unwrap()
+            .display()
+            .to_string()
+    };
+    assert_eq!(executed, format!("joined\n{}\n", link("user")));
+    assert_eq!(
+        second.read("output"),
+        format!("{}\n{}\n 0 100000 65536\n0\n", link("user"), link("net"))
+    );
+    second.kill();
+
+    second.config["linux"]["uidMappings"] =
+        json!([{ "containerID": 0, "hostID": 200_000, "size": 65536 }]);
+    second.config["linux"]["gidMappings"] = second.config["linux"]["uidMappings"].clone();
+    second.ok("delete");
+    assert!(refusal(&second).contains("uidMappings"));
+    first.kill();
+}
+
+#[test]
+fn a_network_device_moves_in_with_its_addresses() {
+    let runtime = Runtime::new();
+    let device = format!("ktd{}", std::process::id());
+    ip(&["link", "add", &device, "mtu", "1400", "type", "veth"]);
+    ip(&["address", "add", "192.0.2.7/24", "dev", &device]);
+    ip(&["address", "add", "2001:db8::7/64", "dev", &device]);
+    let mut bundle = runtime.bundle("device", &script("ip address show inside"));
+    bundle.config["linux"]["netDevices"] = json!({ &device: { "name": "inside" } });
+    let shown = bundle.sh();
+    for part in ["mtu 1400", "192.0.2.7/24", "2001:db8::7/64", ",UP"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    // It went with the namespace.
+    assert!(refusal(&bundle).contains(&device));
+}
+
+#[test]
+fn a_network_device_moves_into_a_namespace_that_is_joined() {
+    let runtime = Runtime::new();
+    let device = format!("kte{}", std::process::id());
+    let first = runtime.bundle("its", &["sleep", "1000"]);
+    assert!(first.create().success());
+    first.ok("start");
+    ip(&["link", "add", &device, "type", "veth"]);
+    ip(&["address", "add", "192.0.2.8/24", "dev", &device]);
+    let mut second = runtime.bundle("moved", &script(&format!("ip address show {device}")));
+    let namespaces = second.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "network");
+    second.config["linux"]["netDevices"] = json!({ &device: {} });
+    assert!(refusal(&second).contains("no network namespace"));
+    let path = format!("/proc/{}/ns/net", first.state()["pid"]);
+    second.config["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "network", "path": path }));
+    assert!(second.sh().contains("192.0.2.8/24"));
+    for name in ["lo", "eth%d", "a/b", "a-name-that-is-too-long"] {
+        second.config["linux"]["netDevices"] = json!({ &device: { "name": name } });
+        assert!(refusal(&second).contains("netDevices"), "{name}");
+    }
+    first.kill();
+}
+
+fn ip(args: &[&str]) {
+    let status = Command::new("ip").args(args).status().unwrap();
+    assert!(status.success(), "ip {args:?}");
+}
+
+#[test]
+fn labels_of_a_security_module_that_is_not_there_are_refused() {
+    let runtime = Runtime::new();
+    let mut bundle = runtime.bundle("label", &["true"]);
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+    bundle.config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
+    if !selinux {
+        assert!(refusal(&bundle).contains("SELinux is not enabled"));
+    }
+    bundle.config["process"]["selinuxLabel"] = json!("");
+    bundle.config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+    assert!(refusal(&bundle).contains("mountLabel"));
+}
+
 #[test]
 fn clocks_of_a_time_namespace_have_offsets() {
     let runtime = Runtime::new();

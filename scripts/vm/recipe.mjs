@@ -26,6 +26,8 @@ export const PACKAGES = [
   'ca-certificates',
   'nodejs',
   ...Object.keys(DEBIAN_PACKAGES),
+  // a package of its own since Debian 13
+  'docker-cli',
 ]
 
 /** The payload's disk is mounted here: the checkout, built. */

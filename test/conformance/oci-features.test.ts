@@ -19,6 +19,6 @@ test("what the helper says it understands has the specification's form", async (
   expect(validate?.errors).toBe(null)
   expect(features).toMatchObject({
     ociVersionMin: '1.0.0',
-    linux: { netDevices: { enabled: false } },
+    linux: { netDevices: { enabled: true }, intelRdt: { enabled: false } },
   })
 })

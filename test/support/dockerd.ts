@@ -33,50 +33,62 @@ export interface Dockerd extends AsyncDisposable {
 
 const API = '/v1.41'
 
-/** Its mounts and processes end with it, however it ends. */
-const ISOLATED = [
-  '--mount',
-  '--propagation=slave',
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--mount-proc',
-  'sh',
-  '-ec',
-  'mount --bind "$0" "$0"; mount --make-shared "$0"; exec dockerd "$@"',
-]
+/** Its mounts end with it, however it ends. */
+const OWN_MOUNTS = ['--mount', '--propagation=slave']
+/** Its processes too. */
+const OWN_PROCESSES = ['--pid', '--fork', '--kill-child', '--mount-proc']
+const START = ['sh', '-ec', 'mount --bind "$0" "$0"; mount --make-shared "$0"; exec dockerd "$@"']
 
-/**
- * @param shared a directory that becomes a shared mount where docker looks
- * @param runtime the OCI runtime that really runs the containers, in place of the one that only keeps what it is called with
- */
-export async function dockerd(shared: string, runtime?: string): Promise<Dockerd> {
+export interface DockerdOptions {
+  /** The OCI runtime that really runs the containers, in place of the one that only keeps what it is called with. */
+  runtime?: string
+  /** Cgroups are asked of systemd, which knows processes by the numbers that they have on the host. */
+  systemd?: boolean
+}
+
+/** @param shared a directory that becomes a shared mount where docker looks */
+export async function dockerd(
+  shared: string,
+  { runtime, systemd = false }: DockerdOptions = {},
+): Promise<Dockerd> {
   const temp = await temporaryDirectory('keelson-dockerd-')
   try {
     await mkdir(temp.join('bundles'))
     // The machine's own docker may have a configuration, which is not ours.
     await writeFile(temp.join('daemon.json'), '{}')
     await writeFile(temp.join('runtime'), recorder(temp.join('bundles')), { mode: 0o755 })
-    const child = spawn('unshare', [...ISOLATED, shared, ...flags(temp, runtime)], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
+    const isolated = systemd ? OWN_MOUNTS : [...OWN_MOUNTS, ...OWN_PROCESSES]
+    const driver = `--exec-opt=native.cgroupdriver=${systemd ? 'systemd' : 'cgroupfs'}`
+    const args = [...isolated, ...START, shared, ...flags(temp, runtime), driver]
+    const child = spawn('unshare', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     await listening(child)
-    return new PrivateDockerd(child, temp, await version())
+    // Asked in kindness it takes its time, so only where its processes would outlive it.
+    const ending = systemd ? 'SIGTERM' : 'SIGKILL'
+    return new PrivateDockerd({ child, ending, temp, version: await version() })
   } catch (error) {
     await temp[Symbol.asyncDispose]()
     throw error
   }
 }
 
+interface Started {
+  child: ChildProcess
+  ending: NodeJS.Signals
+  temp: TemporaryDirectory
+  version: number
+}
+
 class PrivateDockerd implements Dockerd {
   readonly #child: ChildProcess
+  readonly #ending: NodeJS.Signals
   readonly #temp: TemporaryDirectory
   readonly version: number
 
-  constructor(child: ChildProcess, temp: TemporaryDirectory, major: number) {
-    this.#child = child
-    this.#temp = temp
-    this.version = major
+  constructor(started: Started) {
+    this.#child = started.child
+    this.#ending = started.ending
+    this.#temp = started.temp
+    this.version = started.version
   }
 
   get socket(): string {
@@ -114,8 +126,7 @@ class PrivateDockerd implements Dockerd {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Nothing of it is wanted any more, and asked in kindness it takes its time.
-    await stop(this.#child, 'SIGKILL')
+    await stop(this.#child, this.#ending)
     await this.#temp[Symbol.asyncDispose]()
   }
 

@@ -1,8 +1,10 @@
 //! Links, addresses and routes (linux/rtnetlink.h, linux/if_link.h).
 
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice};
 use serde::Deserialize;
@@ -24,6 +26,7 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_PID: u16 = 19;
+const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
@@ -48,6 +51,12 @@ pub enum LinkOperation {
         to: Option<String>,
         via: Option<IpAddr>,
         metric: Option<u32>,
+    },
+    /// Into the network namespace of the peer, or the one at this path. It is down there, and without addresses.
+    Move {
+        name: String,
+        rename: String,
+        namespace: Option<PathBuf>,
     },
     Delete {
         name: String,
@@ -120,6 +129,11 @@ impl Links {
                     via,
                     metric,
                 } => self.route(name, to.as_deref(), *via, *metric)?,
+                LinkOperation::Move {
+                    name,
+                    rename,
+                    namespace,
+                } => self.move_away(name, rename, namespace.as_deref(), peer)?,
                 LinkOperation::Delete { name } => self.delete(name)?,
                 LinkOperation::Sysctl { path, value } => set_sysctl(path, value)?,
             }
@@ -302,6 +316,29 @@ impl Links {
         self.socket.request(message)
     }
 
+    fn move_away(
+        &mut self,
+        name: &str,
+        rename: &str,
+        namespace: Option<&Path>,
+        peer: Option<u32>,
+    ) -> Result<()> {
+        let index = self.index(name)?;
+        let step = format!("move {name} into the network namespace as {rename}");
+        let opened = namespace.map(|path| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).step_at("open a namespace", path)
+        });
+        let opened = opened.transpose()?;
+        let message = Message::new(NEWLINK, ACK, step)
+            .header(&interface(index, 0, 0))
+            .put_str(IFLA_IFNAME, rename);
+        self.socket.request(match &opened {
+            Some(namespace) => message.put_u32(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32),
+            None => in_namespace(message, peer),
+        })
+    }
+
     fn delete(&mut self, name: &str) -> Result<()> {
         let message = Message::new(DELLINK, ACK, format!("remove {name}"))
             .header(&interface(0, 0, 0))
@@ -325,6 +362,36 @@ impl Links {
         let mut found = Vec::new();
         self.socket.dump(message, |_, payload| {
             found.extend(Link::read(payload));
+        })?;
+        Ok(found)
+    }
+
+    /// Those addresses of a link that were given to it for good, and mean something beyond it.
+    pub fn addresses(&mut self, name: &str) -> Result<Vec<(IpAddr, u8)>> {
+        const GETADDR: u16 = 22;
+        const IFA_ADDRESS: u16 = 1;
+        const IFA_LOCAL: u16 = 2;
+        const IFA_F_PERMANENT: u8 = 0x80;
+        const SCOPE_UNIVERSE: u8 = 0;
+        let index = self.index(name)?.to_ne_bytes();
+        let message =
+            Message::new(GETADDR, super::netlink::DUMP, "list the addresses").header(&[0; 8]);
+        let mut found = Vec::new();
+        self.socket.dump(message, |_, payload| {
+            let (Some(&[_, prefix, flags, scope]), Some(link), Some(rest)) =
+                (payload.first_chunk(), payload.get(4..8), payload.get(8..))
+            else {
+                return;
+            };
+            if link != index || scope != SCOPE_UNIVERSE || flags & IFA_F_PERMANENT == 0 {
+                return;
+            }
+            let address = find(rest, IFA_LOCAL).or_else(|| find(rest, IFA_ADDRESS));
+            found.extend(
+                address
+                    .and_then(address_of)
+                    .map(|address| (address, prefix)),
+            );
         })?;
         Ok(found)
     }

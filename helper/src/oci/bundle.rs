@@ -24,7 +24,7 @@ pub fn open_host() -> Result<Host> {
     Ok(host)
 }
 
-fn in_user_namespace() -> bool {
+pub fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let fields: Vec<_> = map.split_whitespace().collect();
     fields != ["0", "0", "4294967295"]

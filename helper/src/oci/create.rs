@@ -12,7 +12,10 @@ use super::arguments::{Arguments, Options};
 use super::console::ConsoleSocket;
 use super::record::{Record, Status, start_time};
 use super::store::Place;
-use super::{Runtime, bundle, capabilities, defaults, delete, foreground, invalid, start};
+use super::{
+    Runtime, bundle, capabilities, cgroups, defaults, delete, foreground, invalid, joined_user,
+    net_devices, start,
+};
 use crate::error::{Failure, Result, Step};
 use crate::monitor::now;
 use crate::run::Spare;
@@ -100,7 +103,13 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     let path = bundle.join("config.json");
     let text = std::fs::read_to_string(&path).step_at("read config.json", &path)?;
     let host = bundle::open_host()?;
-    let mut config = defaults::complete(&text, &bundle, id, &runtime.store.path(id)?)?;
+    let config = defaults::parse(&text)?;
+    let path = config["linux"]["cgroupsPath"].as_str();
+    let placed = cgroups::place(path, id, runtime.systemd)?;
+    let directory = runtime.store.path(id)?;
+    let mut config = defaults::complete(config, &bundle, &placed.cgroups, &directory)?;
+    joined_user::complete(&mut config)?;
+    net_devices::complete(&mut config)?;
     capabilities::drop_unknown(&mut config["process"], &runtime.log);
     if preserved > 0 {
         announce_preserved(&mut config, preserved);
@@ -110,6 +119,10 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     if !plan.namespaces.user {
         capabilities::drop_missing(&mut plan.process.capabilities, &runtime.log)?;
     }
+    plan.scope = placed
+        .scope
+        .map(|placed| placed.request(id, &plan.cgroups, &config))
+        .transpose()?;
     plan.others_cgroups = plan.cgroups.directories();
     plan.others_cgroups.retain(|directory| directory.exists());
     let terminal = plan.process.terminal.is_some();
@@ -127,6 +140,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         annotations: bundle::annotations(&config),
         cgroups: plan.extension.cgroups.clone(),
         others_cgroups: plan.others_cgroups.clone(),
+        scope: plan.scope.as_ref().map(|request| request.scope.clone()),
         hooks: plan.hooks.clone(),
         owner: rustix::process::getuid().as_raw(),
     };
@@ -146,6 +160,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         Err(failed) => {
             let (failure, remains) = *failed;
             remains.remove();
+            record.forget_scope();
             return Err(failure);
         }
     };
@@ -153,6 +168,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         Ok(()) => {}
         Err(failure) => {
             container.abandon().remove();
+            record.forget_scope();
             delete::run_poststop_hooks(runtime, &record);
             return Err(failure);
         }
@@ -170,6 +186,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     let told = told.and_then(|()| place.save(&record));
     if let Err(failure) = told {
         container.abandon().remove();
+        record.forget_scope();
         delete::run_poststop_hooks(runtime, &record);
         return Err(failure);
     }

@@ -5,14 +5,23 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::cgroups;
 use crate::error::{Failure, Result};
+use crate::run::Cgroups;
 
-/// `directory` is the container's own, for its state.
-pub fn complete(text: &str, bundle: &Path, id: &str, directory: &Path) -> Result<Value> {
-    let mut config: Value =
+pub fn parse(text: &str) -> Result<Value> {
+    let config: Value =
         serde_json::from_str(text).map_err(|error| invalid("config.json", &error.to_string()))?;
     check_version(&config)?;
+    Ok(config)
+}
+
+/// `directory` is the container's own, for its state.
+pub fn complete(
+    mut config: Value,
+    bundle: &Path,
+    cgroups: &Cgroups,
+    directory: &Path,
+) -> Result<Value> {
     make_absolute(&mut config["root"]["path"], bundle);
     let root = config["root"]["path"].clone();
     match root.as_str() {
@@ -23,8 +32,6 @@ pub fn complete(text: &str, bundle: &Path, id: &str, directory: &Path) -> Result
     for mount in config["mounts"].as_array_mut().into_iter().flatten() {
         complete_mount(mount, bundle);
     }
-    let path = config["linux"]["cgroupsPath"].as_str();
-    let cgroups = cgroups::directories(path, id)?;
     config["keelson"] = json!({
         "rootfs": [{ "type": "bind", "source": root }],
         "stdio": { "stdin": "null", "stdout": "null", "stderr": "null" },

@@ -69,6 +69,9 @@ pub fn destroy(runtime: &Runtime, place: Place, record: Record) -> Result<()> {
     if let Some(failure) = remove_cgroups(&record.own_cgroups()).into_iter().next() {
         return Err(failure);
     }
+    if let Some(failure) = record.forget_scope() {
+        runtime.log.warn(&failure.to_string());
+    }
     remove_directory(&place)?;
     run_poststop_hooks(runtime, &record);
     Ok(())

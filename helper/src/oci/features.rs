@@ -24,7 +24,7 @@ fn describe() -> Value {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capability_names(rustix::thread::CapabilitySet::all()),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": ACTIONS,
@@ -35,7 +35,7 @@ fn describe() -> Value {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": { "io.keelson.version": env!("CARGO_PKG_VERSION") },
     })

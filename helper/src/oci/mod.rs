@@ -15,9 +15,11 @@ mod exec;
 mod features;
 mod foreground;
 mod freeze;
+mod joined_user;
 mod kill;
 mod list;
 mod log;
+mod net_devices;
 mod processes;
 mod record;
 mod spec;
@@ -40,6 +42,8 @@ use store::Store;
 pub struct Runtime {
     pub store: Store,
     pub log: Log,
+    /// Cgroups are systemd's scopes.
+    pub systemd: bool,
 }
 
 /// Runs one command; `arguments` are those behind the word `oci`.
@@ -70,14 +74,10 @@ fn dispatch(words: Vec<OsString>, log: &mut Log) -> Result<i32> {
         globals.value("log").map(PathBuf::from),
         globals.value("log-format"),
     )?;
-    if globals.has("systemd-cgroup") {
-        return Err(invalid(
-            "--systemd-cgroup: cgroups are made in the file system; use the cgroupfs driver",
-        ));
-    }
     let runtime = Runtime {
         store: Store::new(globals.value("root").map(PathBuf::from)),
         log: log.clone(),
+        systemd: globals.has("systemd-cgroup"),
     };
     let Some(command) = globals.command() else {
         return Err(invalid("a command is needed"));

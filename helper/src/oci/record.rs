@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::error::Failure;
 use crate::run::{Cgroups, Hooks, SPEC_VERSION, cgroup_is_frozen};
+use crate::systemd::Scope;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +30,9 @@ pub struct Record {
     /// Those of them that were there before the container, and stay.
     #[serde(default)]
     pub others_cgroups: Vec<PathBuf>,
+    /// systemd has made them.
+    #[serde(default)]
+    pub scope: Option<Scope>,
     #[serde(default)]
     pub hooks: Hooks,
     /// The number in the namespace of whoever created it.
@@ -97,6 +102,11 @@ impl Record {
         let mut directories = self.cgroups.directories();
         directories.retain(|directory| !self.others_cgroups.contains(directory));
         directories
+    }
+
+    /// Once the cgroup is gone. It vanishes with its last process by itself: this only waits for that.
+    pub fn forget_scope(&self) -> Option<Failure> {
+        self.scope.as_ref()?.stop().err()
     }
 
     pub fn is_paused(&self) -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::arguments::{Arguments, Options};
 use super::{Runtime, bundle, invalid};
 use crate::error::{Failure, Result, Step};
-use crate::run::{Resources, update_cgroups};
+use crate::run::{Resources, cgroup_properties, update_cgroups};
 
 /// The options that are one number, and where it belongs in `linux.resources`.
 const NUMBERS: [(&str, &str); 10] = [
@@ -54,7 +54,15 @@ pub fn update(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     if !place.status(&record).is_alive() {
         return Err(Failure::kind("update the container", "state").detail("container not running"));
     }
-    update_cgroups(&record.cgroups, resources, bundle::open_host()?.rootless)?;
+    let rootless = bundle::open_host()?.rootless;
+    if let Some(scope) = &record.scope {
+        scope.set(&cgroup_properties(
+            &record.cgroups,
+            resources.clone(),
+            rootless,
+        )?)?;
+    }
+    update_cgroups(&record.cgroups, resources, rootless)?;
     Ok(0)
 }
 

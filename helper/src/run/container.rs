@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Gid, Pid, Uid};
+use rustix::process::{Gid, Pid, Uid, geteuid};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -348,7 +348,11 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
     }
     let mut outside = Outside::make(plan, &peers)?.unwrap_or_default();
     outside.use_spare(plan, spare);
-    let cgroup = plan.cgroups.open_v2()?;
+    // A scope is made around a process that is there: the child is moved, while it waits for the word.
+    let cgroup = match plan.scope {
+        Some(_) => None,
+        None => plan.cgroups.open_v2()?,
+    };
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -359,7 +363,7 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
     let namespaces = &plan.namespaces;
     let nested = cgroup.as_ref().map(AsFd::as_fd);
     let child = || child::run(plan, outside, &peers, &streams, &theirs, host);
-    let child = if host.rootless && namespaces.joins_pid() {
+    let child = if namespaces.has_no_return(host.rootless) {
         let enter = || {
             let entered = namespaces.enter_before(&host.procfs, &peers);
             entered
@@ -374,14 +378,8 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
     };
     drop(theirs);
     let mut program = Program::new(child, ours, streams);
-    let admitted = admit(
-        plan,
-        host,
-        program.pid,
-        cgroup.as_ref(),
-        &mut remains.removal,
-    )
-    .and_then(|()| program.say_go());
+    let admitted = admit(plan, host, program.pid, cgroup, &mut remains.removal)
+        .and_then(|()| program.say_go());
     if let Err(failure) = admitted {
         let _ = program.signal(libc::SIGKILL);
         program.end();
@@ -401,26 +399,30 @@ fn admit(
     plan: &Plan,
     host: &Host,
     pid: Pid,
-    cgroup: Option<&OwnedFd>,
+    cgroup: Option<OwnedFd>,
     removal: &mut Removal,
 ) -> Result<()> {
     if plan.namespaces.user {
-        let pid = pid.as_raw_nonzero();
-        host.procfs.write(
-            &format!("{pid}/uid_map"),
-            id_map(&plan.linux.uid_mappings).as_bytes(),
-        )?;
-        host.procfs.write(
-            &format!("{pid}/gid_map"),
-            id_map(&plan.linux.gid_mappings).as_bytes(),
-        )?;
-        set_oom_score(&plan.process, &pid.to_string(), host)?;
+        if plan.namespaces.user_joined.is_none() {
+            map_ids(plan, host, pid)?;
+        }
+        set_oom_score(&plan.process, &pid.as_raw_nonzero().to_string(), host)?;
     }
     if !plan.namespaces.user {
         write_files(plan)?;
     }
-    plan.cgroups.limit(cgroup)?;
     let child = pid.as_raw_nonzero().get() as u32;
+    let cgroup = match &plan.scope {
+        Some(scope) => {
+            scope.start(child)?;
+            plan.cgroups.open_v2()?
+        }
+        None => cgroup,
+    };
+    plan.cgroups.limit(cgroup.as_ref())?;
+    if let Some(owner) = plan.cgroup_owner.filter(|&owner| owner != geteuid()) {
+        plan.cgroups.give_to(owner)?;
+    }
     plan.extension
         .network
         .attach(child, &mut removal.firewall)?;
@@ -429,6 +431,16 @@ fn admit(
         true => plan.cgroups.move_into_v1(pid),
         false => Ok(()),
     }
+}
+
+fn map_ids(plan: &Plan, host: &Host, pid: Pid) -> Result<()> {
+    let pid = pid.as_raw_nonzero();
+    let write = |file, mappings| {
+        let map = id_map(mappings);
+        host.procfs.write(&format!("{pid}/{file}"), map.as_bytes())
+    };
+    write("uid_map", &plan.linux.uid_mappings)?;
+    write("gid_map", &plan.linux.gid_mappings)
 }
 
 /// The launcher's id for one of the container's; `None` when it has none.

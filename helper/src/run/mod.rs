@@ -46,8 +46,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::error::{Result, Step};
 
 pub use cgroup::{
-    freeze as freeze_cgroup, is_frozen as cgroup_is_frozen, join as join_cgroup,
-    processes as cgroup_processes, remove_all as remove_cgroups, update as update_cgroups,
+    CgroupPlan, freeze as freeze_cgroup, is_frozen as cgroup_is_frozen, join as join_cgroup,
+    processes as cgroup_processes, properties as cgroup_properties, remove_all as remove_cgroups,
+    update as update_cgroups,
 };
 pub use config::{
     Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, SPEC_VERSION, capability_names,
@@ -59,7 +60,7 @@ pub use exec::{Entry, Exec, ExecRequest, Inside};
 pub use filters::Filters;
 pub use handover::{receive as take_over, send as hand_over, send_bytes as hand_over_with};
 pub use hooks::{HOOK_FAILED, Hooks, run_all as run_hooks};
-pub use identities::user_namespace;
+pub use identities::{mappings_of, user_namespace};
 pub use init::init;
 pub use listener::connect as connect_to_agent;
 pub use plan::Plan;

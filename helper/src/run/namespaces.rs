@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::config::{Linux, Namespace, NamespaceType, TimeOffset};
@@ -21,8 +22,12 @@ pub struct PlannedNamespaces {
     pub network: bool,
     /// A cgroup namespace shows what the process is in when it is made: after its cgroups were joined.
     pub cgroup: bool,
-    /// A new user namespace, to be mapped by the launcher.
+    /// A user namespace that is not the launcher's.
     pub user: bool,
+    /// It is there already, and has its mappings; else it is new, and the launcher maps it. What else is new has to belong
+    /// to it, so another process goes there to clone the child, after all that is joined: some of it may be the host's,
+    /// where nobody from that user namespace could go.
+    pub user_joined: Option<PathBuf>,
     pub pid: bool,
     /// Existing ones the child joins.
     pub join: Vec<(NamespaceType, PathBuf)>,
@@ -41,6 +46,7 @@ impl PlannedNamespaces {
             network: false,
             cgroup: false,
             user: false,
+            user_joined: None,
             pid: false,
             join: Vec::new(),
             join_before: Vec::new(),
@@ -57,7 +63,10 @@ impl PlannedNamespaces {
                 (NamespaceType::Pid | NamespaceType::Time, Some(path)) => {
                     planned.join_before.push((*kind, path.clone()));
                 }
-                (NamespaceType::User, Some(path)) => planned.join.insert(0, (*kind, path.clone())),
+                (NamespaceType::User, Some(path)) => {
+                    planned.user = true;
+                    planned.user_joined = Some(path.clone());
+                }
                 (_, Some(path)) => planned.join.push((*kind, path.clone())),
                 (NamespaceType::Network, None) if !links => planned.network = true,
                 (NamespaceType::Cgroup, None) => planned.cgroup = true,
@@ -75,7 +84,11 @@ impl PlannedNamespaces {
         if planned.user == linux.uid_mappings.is_empty()
             || planned.user == linux.gid_mappings.is_empty()
         {
-            return Err(invalid("a new user namespace and its mappings go together"));
+            return Err(invalid("a user namespace and its mappings go together"));
+        }
+        if planned.user_joined.is_some() {
+            let others = std::mem::take(&mut planned.join);
+            planned.join_before.extend(others);
         }
         planned.time_offsets = time_offsets(&linux.time_offsets)?;
         let time = UnshareFlags::NEWTIME.bits() as u64;
@@ -101,16 +114,31 @@ impl PlannedNamespaces {
         Ok(())
     }
 
-    /// Whether the child goes into an existing pid namespace, see `clone_by_another`.
-    pub fn joins_pid(&self) -> bool {
+    /// Whether another process has to clone the child, because this one could not come back: see `clone_by_another`.
+    pub fn has_no_return(&self, rootless: bool) -> bool {
         let mut before = self.join_before.iter();
-        before.any(|(kind, _)| *kind == NamespaceType::Pid)
+        let joins_pid = before.any(|(kind, _)| *kind == NamespaceType::Pid);
+        self.user_joined.is_some() || (rootless && joins_pid)
     }
 
     /// Sends this process's children into the namespaces of `join_before`.
     pub fn enter_before(&self, procfs: &Procfs, peers: &Peers) -> Result<()> {
-        self.join_before
-            .iter()
+        let mut left: Vec<_> = self.join_before.iter().collect();
+        if let Some(user) = &self.user_joined {
+            // Who is in that namespace already may look into what enters it, but for what cannot be looked into.
+            set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide this process")?;
+            let user_file = open(user)?;
+            let mut later = Vec::new();
+            for one @ (kind, path) in left {
+                match enter(*kind, path, peers) {
+                    Err(failure) if failure.errno == Some(libc::EPERM) => later.push(one),
+                    entered => entered?,
+                }
+            }
+            left = later;
+            join(user_file, Some(LinkNameSpaceType::User)).step_at("join a namespace", user)?;
+        }
+        left.iter()
             .try_for_each(|(kind, path)| enter(*kind, path, peers))?;
         self.make_time_namespace(procfs)
     }
@@ -171,6 +199,9 @@ impl PlannedNamespaces {
         }
         for (kind, _) in self.join.iter().chain(&self.join_before) {
             flags |= flag(*kind);
+        }
+        if self.user {
+            flags |= UnshareFlags::NEWUSER;
         }
         JoinPlan {
             user: flags.contains(UnshareFlags::NEWUSER),

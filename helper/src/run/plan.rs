@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Uid;
 use serde_json::{Value, json};
 
 use super::bundle;
 use super::cgroup::CgroupPlan;
 use super::config::{Config, Device, Extension, Linux, Mount, Propagation, SPEC_VERSION};
+use super::container::map;
 use super::deferred::Deferred;
 use super::filters::Filters;
 use super::hooks::Hooks;
@@ -16,6 +18,7 @@ use super::process::PlannedProcess;
 use super::scheduling::PlannedPersona;
 use super::sysctl;
 use crate::error::{Failure, Result};
+use crate::systemd::ScopeRequest;
 
 pub struct Plan {
     pub container: String,
@@ -27,6 +30,8 @@ pub struct Plan {
     pub mounts: Vec<PlannedMount>,
     pub devices: Vec<Device>,
     pub cgroups: CgroupPlan,
+    /// Who gets the cgroup for its own, where the container may write there.
+    pub cgroup_owner: Option<Uid>,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
     pub process: PlannedProcess,
@@ -38,6 +43,8 @@ pub struct Plan {
     pub others_cgroups: Vec<PathBuf>,
     /// The program waits for `start`.
     pub deferred: Option<Deferred>,
+    /// systemd makes the container's cgroup.
+    pub scope: Option<ScopeRequest>,
 }
 
 impl Plan {
@@ -75,19 +82,24 @@ impl Plan {
             None => None,
         };
         let mounts = plan_mounts(mounts, &mut keelson)?;
+        let namespaces = PlannedNamespaces::plan(&linux, !keelson.network.is_empty())?;
+        let cgroups = CgroupPlan::new(
+            &keelson.cgroups,
+            std::mem::take(&mut linux.resources),
+            rootless,
+        )?;
+        let is_given = namespaces.cgroup && cgroups.is_v2() && mounts.iter().any(shows_cgroups);
+        let owner = map(&linux.uid_mappings, process.user.uid);
         Ok(Plan {
             container,
-            namespaces: PlannedNamespaces::plan(&linux, !keelson.network.is_empty())?,
+            namespaces,
+            cgroup_owner: owner.filter(|_| is_given).map(Uid::from_raw),
             root: root.path,
             readonly_root: root.readonly,
             propagation,
             mounts,
             devices: std::mem::take(&mut linux.devices),
-            cgroups: CgroupPlan::new(
-                &keelson.cgroups,
-                std::mem::take(&mut linux.resources),
-                rootless,
-            )?,
+            cgroups,
             hostname,
             domainname,
             process: PlannedProcess::plan(process, keelson.ulimit_clamp, filter)?,
@@ -100,6 +112,7 @@ impl Plan {
             hooks,
             others_cgroups: Vec::new(),
             deferred: None,
+            scope: None,
         })
     }
 }
@@ -126,6 +139,11 @@ impl Plan {
     }
 }
 
+/// For writing.
+fn shows_cgroups(mount: &PlannedMount) -> bool {
+    mount.is_type("cgroup") && mount.options.set & libc::MOUNT_ATTR_RDONLY == 0
+}
+
 fn plan_mounts(mounts: Vec<Mount>, keelson: &mut Extension) -> Result<Vec<PlannedMount>> {
     let planned = mounts
         .into_iter()
@@ -147,18 +165,25 @@ fn refuse_unsupported(config: &Config) -> Result<()> {
     let Config { linux, .. } = config;
     let asked = [
         (
-            "linux.mountLabel",
             linux
                 .mount_label
                 .as_ref()
                 .is_some_and(|label| !label.is_empty()),
+            "linux.mountLabel: mounts are not given SELinux contexts",
         ),
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.netDevices", linux.net_devices.is_some()),
+        (
+            linux.intel_rdt.is_some(),
+            "linux.intelRdt is not carried out",
+        ),
+        (
+            linux.net_devices.is_some(),
+            "linux.netDevices is for `oci` alone",
+        ),
     ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Failure::kind("read the configuration", "config-invalid")
-            .detail(format!("{field} is not carried out"))),
+    match asked.into_iter().find(|(asked, _)| *asked) {
+        Some((_, why)) => {
+            Err(Failure::kind("read the configuration", "config-invalid").detail(why))
+        }
         None => Ok(()),
     }
 }

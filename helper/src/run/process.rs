@@ -51,7 +51,14 @@ impl PlannedProcess {
         if !process.cwd.starts_with('/') {
             return Err(Failure::kind("read process.cwd", "config-invalid").detail(process.cwd));
         }
+        let label = process.selinux_label.as_ref();
+        let selinux = label.filter(|label| !label.is_empty()).cloned();
+        if selinux.is_some() && !has_selinux() {
+            return Err(Failure::kind("read process.selinuxLabel", "config-invalid")
+                .detail("SELinux is not enabled on this host"));
+        }
         Ok(PlannedProcess {
+            selinux,
             scheduling: PlannedScheduling::plan(&process)?,
             umask: process
                 .user
@@ -63,7 +70,6 @@ impl PlannedProcess {
             apparmor: process
                 .apparmor_profile
                 .filter(|profile| !profile.is_empty()),
-            selinux: process.selinux_label.filter(|label| !label.is_empty()),
             oom_score_adj: process.oom_score_adj,
             rlimits: rlimits::plan(&process.rlimits)?,
             ulimit_clamp,
@@ -76,4 +82,11 @@ impl PlannedProcess {
                 .then(|| process.console_size.unwrap_or_default()),
         })
     }
+}
+
+/// Its file system is known only when the kernel was started with it. Written all the same, the label would reach another
+/// security module, which takes it for something of its own.
+fn has_selinux() -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.split_whitespace().any(|word| word == "selinuxfs")
 }

@@ -22,7 +22,7 @@ const REPORTED: &str = "memory";
 pub fn make_v2(directory: &Path, writes: &[Write]) -> Result<()> {
     let needed: BTreeSet<&str> = writes
         .iter()
-        .filter_map(|write| write.files[0].split('.').next())
+        .filter_map(|write| write.ways[0].0.split('.').next())
         .collect();
     let parent = directory.parent().unwrap_or(directory);
     // The usual case: a sibling has been made before, so the parent is there and ready.

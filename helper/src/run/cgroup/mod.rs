@@ -7,6 +7,7 @@ mod freeze;
 mod kill;
 mod nested;
 mod oom;
+mod properties;
 mod remove;
 mod v1;
 mod v2;
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Uid};
 
-use super::config::{Cgroups, Resources};
+use super::config::{Cgroups, HugepageLimit, Resources};
 use crate::error::{Failure, Result, Step};
 use crate::sys::bpf::Instruction;
+use crate::systemd::Property;
 use devices::Decision;
 
 pub use freeze::{freeze, is_frozen};
@@ -28,6 +30,8 @@ pub use kill::{kill_all, processes};
 pub use nested::NestedCgroup;
 pub use oom::oom_kills;
 pub use remove::remove_all;
+
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 /// Directories and what is written in them, computed before anything is touched.
 pub struct CgroupPlan {
@@ -44,11 +48,12 @@ struct Hierarchy {
     writes: Vec<Write>,
 }
 
-/// One value for a file; of several names the first that exists counts (kernels differ).
+/// A value for a file; of several the first whose file exists counts (kernels differ).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Write {
-    files: Vec<String>,
-    value: String,
+    ways: Vec<(String, String)>,
+    /// Where no such file exists, there is nothing to be limited.
+    optional: bool,
 }
 
 impl CgroupPlan {
@@ -153,6 +158,32 @@ impl CgroupPlan {
         Ok(())
     }
 
+    /// Whether there is nothing but v2: no part of v1 may be handed over to whom the host does not trust.
+    pub fn is_v2(&self) -> bool {
+        self.v2.is_some() && self.v1.is_empty()
+    }
+
+    /// Hands the v2 cgroup over: its owner may divide it further, but not change its limits.
+    pub fn give_to(&self, owner: Uid) -> Result<()> {
+        const STEP: &str = "hand the cgroup over";
+        let Some(directory) = &self.v2 else {
+            return Ok(());
+        };
+        // The kernel's own account of what that takes; before Linux 4.15 it had none.
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = listed.as_deref().unwrap_or(DELEGATED).lines();
+        let own = files
+            .filter(|file| !file.contains('/'))
+            .map(|file| directory.join(file));
+        for path in std::iter::once(directory.clone()).chain(own) {
+            match rustix::fs::chown(&path, Some(owner), None) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).step_at(STEP, path),
+            }
+        }
+        Ok(())
+    }
+
     /// Moves this process into the v1 cgroups. It is in the v2 one from its first instruction.
     ///
     /// Each process moves itself, as a single thread: that is the one way to move in which the kernel does not first wait
@@ -193,6 +224,15 @@ pub fn update(cgroups: &Cgroups, resources: Resources, rootless: bool) -> Result
     }
 }
 
+/// The same as properties of a systemd unit.
+pub fn properties(
+    cgroups: &Cgroups,
+    resources: Resources,
+    rootless: bool,
+) -> Result<Vec<Property>> {
+    Ok(CgroupPlan::new(cgroups, resources, rootless)?.properties())
+}
+
 /// Moves this process into a cgroup, which is made with its parents.
 pub fn join(directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).step_at("make a cgroup", directory)?;
@@ -202,13 +242,18 @@ pub fn join(directory: &Path) -> Result<()> {
 impl Write {
     fn new(file: impl Into<String>, value: impl ToString) -> Self {
         Write {
-            files: vec![file.into()],
-            value: value.to_string(),
+            ways: vec![(file.into(), value.to_string())],
+            optional: false,
         }
     }
 
-    fn or(mut self, file: &str) -> Self {
-        self.files.push(file.into());
+    fn or(mut self, file: &str, value: impl ToString) -> Self {
+        self.ways.push((file.into(), value.to_string()));
+        self
+    }
+
+    fn where_it_exists(mut self) -> Self {
+        self.optional = true;
         self
     }
 }
@@ -220,6 +265,26 @@ fn limit_or_max(limit: i64) -> String {
     } else {
         "max".into()
     }
+}
+
+/// What is in use, and what has been reserved: else a program could reserve pages that it is then killed for using.
+fn hugetlb(resources: &mut Resources, limit: &str) -> Vec<Write> {
+    std::mem::take(&mut resources.hugepage_limits)
+        .iter()
+        .flat_map(
+            |HugepageLimit {
+                 page_size,
+                 limit: bytes,
+             }| {
+                [
+                    Write::new(format!("hugetlb.{page_size}.{limit}"), bytes),
+                    // Since Linux 5.7.
+                    Write::new(format!("hugetlb.{page_size}.rsvd.{limit}"), bytes)
+                        .where_it_exists(),
+                ]
+            },
+        )
+        .collect()
 }
 
 /// Of the file that both versions have.
@@ -241,9 +306,9 @@ fn rdma(resources: &mut Resources) -> Vec<Write> {
 fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
     // Of several values for one file, as rules for devices are, each is a write, but the file need not be found each time.
     let mut last: Option<(&str, OwnedFd)> = None;
-    for Write { files, value } in writes {
+    for Write { ways, optional } in writes {
         let mut outcome = Ok(());
-        for file in files {
+        for (file, value) in ways {
             let fd = match last.take() {
                 Some((name, fd)) if name == file => Ok(fd),
                 _ => open(directory, file),
@@ -257,13 +322,17 @@ fn apply(directory: &Path, writes: &[Write]) -> Result<()> {
                 break;
             }
         }
-        outcome.map_err(|failure| match is_missing(&failure) {
-            true => Failure {
-                kind: Some("limit-unsupported"),
-                ..failure
-            },
-            false => failure,
-        })?;
+        match outcome {
+            Err(failure) if is_missing(&failure) => {
+                if !optional {
+                    return Err(Failure {
+                        kind: Some("limit-unsupported"),
+                        ..failure
+                    });
+                }
+            }
+            outcome => outcome?,
+        }
     }
     Ok(())
 }
@@ -385,7 +454,13 @@ mod tests {
             [Write::new("memory.limit_in_bytes", 1000)]
         );
         assert_eq!(plan.v1[1].writes, [Write::new("pids.max", 5)]);
-        assert_eq!(plan.v2_writes, [Write::new("hugetlb.2MB.max", 7)]);
+        assert_eq!(
+            plan.v2_writes,
+            [
+                Write::new("hugetlb.2MB.max", 7),
+                Write::new("hugetlb.2MB.rsvd.max", 7).where_it_exists()
+            ]
+        );
         assert_eq!(plan.memory(), Some(Path::new("/cg/memory")));
     }
 

@@ -1,6 +1,6 @@
 //! What is written for cgroup v1.
 
-use super::{Write, limit_or_max, rdma};
+use super::{Write, hugetlb, limit_or_max, rdma};
 use crate::error::Result;
 use crate::run::config::{InterfacePriority, Resources, Throttle};
 
@@ -15,7 +15,7 @@ pub fn take(controller: &str, resources: &mut Resources) -> Result<Vec<Write>> {
             "cpuset" => cpuset(resources),
             "pids" => pids(resources),
             "blkio" => blkio(resources),
-            "hugetlb" => hugetlb(resources),
+            "hugetlb" => hugetlb(resources, "limit_in_bytes"),
             "net_cls" => net_cls(resources),
             "net_prio" => net_prio(resources),
             "rdma" => rdma(resources),
@@ -108,7 +108,7 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
     let io = std::mem::take(&mut resources.block_io);
     let mut writes = Vec::new();
     if let Some(weight) = io.weight.filter(|&weight| weight != 0) {
-        writes.push(Write::new("blkio.weight", weight).or("blkio.bfq.weight"));
+        writes.push(Write::new("blkio.weight", weight).or("blkio.bfq.weight", weight));
     }
     if let Some(weight) = io.leaf_weight.filter(|&weight| weight != 0) {
         writes.push(Write::new("blkio.leaf_weight", weight));
@@ -117,7 +117,7 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
         let value = |weight| format!("{}:{} {weight}", device.major, device.minor);
         if let Some(weight) = device.weight {
             let write = Write::new("blkio.weight_device", value(weight));
-            writes.push(write.or("blkio.bfq.weight_device"));
+            writes.push(write.or("blkio.bfq.weight_device", value(weight)));
         }
         if let Some(weight) = device.leaf_weight {
             writes.push(Write::new("blkio.leaf_weight_device", value(weight)));
@@ -147,18 +147,6 @@ fn blkio(resources: &mut Resources) -> Vec<Write> {
         }
     }
     writes
-}
-
-fn hugetlb(resources: &mut Resources) -> Vec<Write> {
-    std::mem::take(&mut resources.hugepage_limits)
-        .iter()
-        .map(|limit| {
-            Write::new(
-                format!("hugetlb.{}.limit_in_bytes", limit.page_size),
-                limit.limit,
-            )
-        })
-        .collect()
 }
 
 fn net_cls(resources: &mut Resources) -> Vec<Write> {

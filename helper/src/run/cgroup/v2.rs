@@ -1,6 +1,6 @@
 //! What is written for cgroup v2.
 
-use super::{Write, limit_or_max, rdma};
+use super::{Write, hugetlb, limit_or_max, rdma};
 use crate::error::{Failure, Result};
 use crate::run::config::Resources;
 
@@ -14,12 +14,7 @@ pub fn take(resources: &mut Resources) -> Result<Vec<Write>> {
         writes.push(Write::new("pids.max", limit_or_max(pids.limit)));
     }
     writes.extend(io(resources));
-    for limit in std::mem::take(&mut resources.hugepage_limits) {
-        writes.push(Write::new(
-            format!("hugetlb.{}.max", limit.page_size),
-            limit.limit,
-        ));
-    }
+    writes.extend(hugetlb(resources, "max"));
     writes.extend(rdma(resources));
     for (file, value) in std::mem::take(&mut resources.unified) {
         if file.contains('/') || !file.contains('.') || file.starts_with("cgroup.") {
@@ -107,6 +102,12 @@ fn weight_of_shares(shares: u64) -> u64 {
     1 + (shares - 2) * 9999 / 262_142
 }
 
+/// [10, 1000], which BFQ keeps, to [1, 10000], linearly, as the runtimes do.
+fn io_weight(weight: u16) -> u16 {
+    let weight = u32::from(weight.clamp(10, 1000));
+    (1 + (weight - 10) * 9999 / 990) as u16
+}
+
 fn io(resources: &mut Resources) -> Vec<Write> {
     let io = std::mem::take(&mut resources.block_io);
     // Leaves have no weight of their own.
@@ -118,12 +119,15 @@ fn io(resources: &mut Resources) -> Vec<Write> {
     resources.block_io.leaf_weight = resources.block_io.leaf_weight.or(leaves.next());
     let mut writes = Vec::new();
     if let Some(weight) = io.weight.filter(|&weight| weight != 0) {
-        writes.push(Write::new("io.bfq.weight", weight).or("io.weight"));
+        writes.push(Write::new("io.bfq.weight", weight).or("io.weight", io_weight(weight)));
     }
     for device in &io.weight_device {
         if let Some(weight) = device.weight {
-            let value = format!("{}:{} {weight}", device.major, device.minor);
-            writes.push(Write::new("io.bfq.weight", value).or("io.weight"));
+            let value = |weight| format!("{}:{} {weight}", device.major, device.minor);
+            writes.push(
+                Write::new("io.bfq.weight", value(weight))
+                    .or("io.weight", value(io_weight(weight))),
+            );
         }
     }
     let throttles = [
@@ -155,6 +159,15 @@ mod tests {
     fn shares_become_weight() {
         assert_eq!([2, 1024, 262_144].map(weight_of_shares), [1, 39, 10_000]);
         assert_eq!([0, 1, u64::MAX].map(weight_of_shares), [1, 1, 10_000]);
+    }
+
+    #[test]
+    fn a_weight_of_blocks_is_one_of_bfq_or_of_io() {
+        assert_eq!(
+            writes(r#"{"blockIO":{"weight":1000}}"#).unwrap(),
+            [Write::new("io.bfq.weight", 1000).or("io.weight", 10_000)]
+        );
+        assert_eq!([10, 1000].map(io_weight), [1, 10_000]);
     }
 
     #[test]

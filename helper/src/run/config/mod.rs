@@ -23,7 +23,7 @@ pub use extension::{
 pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType, TimeOffset};
 pub use mount_options::{IdmapReach, MountOptions, Propagation};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
-pub use resources::{DeviceRule, InterfacePriority, Resources, Throttle};
+pub use resources::{DeviceRule, HugepageLimit, InterfacePriority, Resources, Throttle};
 pub use scheduling::{CpuAffinity, IoPriority, MemoryPolicy, Personality, Scheduler};
 
 /// The newest version of the runtime specification that is understood.

@@ -1,36 +1,27 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { locateHelper } from '../../src/runtime/locate.ts'
-import { busyboxEntries } from '../support/busybox-image.ts'
-import { dockerd, type Dockerd } from '../support/dockerd.ts'
-import { tar } from '../support/layers.ts'
-import { run, type Ran } from '../support/process.ts'
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temp.ts'
+import { dockerd, type Dockerd } from '../../support/dockerd.ts'
+import { ociRuntime, systemd, unitProperties, type OciRuntime } from '../../support/oci-runtime.ts'
+import { run, type Ran } from '../../support/process.ts'
 
-let temp: TemporaryDirectory
-/** What engines are given as a runtime: they pass no word before the options. */
-let runtime: string
-let image: Buffer
+let runtime: OciRuntime
 
 beforeAll(async () => {
-  temp = await temporaryDirectory('keelson-oci-')
-  runtime = temp.join('keelson-oci')
-  const helper = locateHelper()
-  await writeFile(runtime, `#!/bin/sh\nexec '${helper}' oci "$@"\n`, { mode: 0o755 })
-  image = tar([...(await busyboxEntries()), { name: 'mnt/', type: '5' }])
+  runtime = await ociRuntime()
 })
 
 afterAll(async () => {
-  await temp?.[Symbol.asyncDispose]()
+  await runtime?.[Symbol.asyncDispose]()
 })
 
 describe('docker with the helper as its runtime', () => {
   let daemon: Dockerd
 
   beforeAll(async () => {
-    await mkdir(temp.join('shared'))
-    daemon = await dockerd(temp.join('shared'), runtime)
-    await daemon.import('busybox:1', image, ['ENV PATH=/bin'])
+    await mkdir(runtime.temp.join('shared'))
+    daemon = await dockerd(runtime.temp.join('shared'), { runtime: runtime.path, systemd })
+    await daemon.import('busybox:1', runtime.image, ['ENV PATH=/bin'])
   })
 
   afterAll(async () => {
@@ -40,7 +31,7 @@ describe('docker with the helper as its runtime', () => {
   const docker = (...args: string[]): Promise<Ran> =>
     run('/usr/bin/docker', args, {
       anyExit: true,
-      env: { DOCKER_HOST: `unix://${daemon.socket}`, DOCKER_CONFIG: temp.join('docker') },
+      env: { DOCKER_HOST: `unix://${daemon.socket}`, DOCKER_CONFIG: runtime.temp.join('docker') },
     })
 
   const start = async (name: string, ...args: string[]): Promise<void> => {
@@ -86,6 +77,35 @@ describe('docker with the helper as its runtime', () => {
     expect(await docker('rm', 'life')).toMatchObject({ code: 0 })
   })
 
+  it('has systemd make the cgroup, and knows its limits', async ({ skip }) => {
+    skip(!systemd, 'no systemd with cgroup v2 gives out scopes here')
+    await start('scoped', '--memory', '50m', '--cpus', '0.5', '--pids-limit', '20')
+    const { stdout } = await docker('inspect', '-f', '{{.Id}} {{.State.Pid}}', 'scoped')
+    const [id, pid] = stdout.trim().split(' ')
+    const unit = `docker-${id}.scope`
+    const cgroup = (await readFile(`/proc/${pid}/cgroup`, 'utf8')).trim()
+    expect(cgroup).toBe(`0::/system.slice/${unit}`)
+    const known = ['MemoryMax', 'TasksMax', 'CPUQuotaPerSecUSec', 'Slice']
+    expect(await unitProperties(unit, known)).toEqual({
+      MemoryMax: String(50 << 20),
+      TasksMax: '20',
+      CPUQuotaPerSecUSec: '500ms',
+      Slice: 'system.slice',
+    })
+    const limits = ['--memory', '60m', '--memory-swap', '60m']
+    expect(await docker('update', ...limits, 'scoped')).toMatchObject({ code: 0 })
+    await run('systemctl', ['daemon-reload'])
+    expect(await unitProperties(unit, ['MemoryMax'])).toEqual({ MemoryMax: String(60 << 20) })
+    const memory = await readFile(`/sys/fs/cgroup/system.slice/${unit}/memory.max`, 'utf8')
+    expect(memory).toBe(`${60 << 20}\n`)
+    // What may be used of devices is no property of the unit's, and stays all the same.
+    const denied = await docker('exec', 'scoped', 'sh', '-c', 'mknod /k c 1 11 && head -c1 /k')
+    expect(denied.stderr).toContain('Operation not permitted')
+    expect(await docker('rm', '-f', 'scoped')).toMatchObject({ code: 0 })
+    expect(await unitProperties(unit, ['ActiveState'])).toEqual({ ActiveState: 'inactive' })
+    expect(existsSync(`/sys/fs/cgroup/system.slice/${unit}`)).toBe(false)
+  })
+
   it('joins namespaces of another container', async () => {
     await start('first')
     const links = ['sh', '-c', 'readlink /proc/self/ns/net; readlink /proc/self/ns/pid']
@@ -102,50 +122,3 @@ describe('docker with the helper as its runtime', () => {
     expect(ran).toMatchObject({ code: 0, stdout: 'mounted\n' })
   })
 })
-
-describe('podman with the helper as its runtime', () => {
-  /** Its own defaults are more than a machine without CAP_SYS_RESOURCE gives. */
-  const ulimits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024']
-  const options = ['--network', 'none', ...ulimits]
-
-  beforeAll(async () => {
-    const archive = temp.join('image.tar')
-    await writeFile(archive, image)
-    expect(await podman('import', '--change', 'ENV PATH=/bin', archive, 'busybox:1')).toMatchObject(
-      { code: 0 },
-    )
-  })
-
-  it('runs a program to its end', async () => {
-    const script = 'echo out; echo err >&2; exit 5'
-    const ran = await podman('run', '--rm', ...options, 'busybox:1', 'sh', '-c', script)
-    expect(ran).toMatchObject({ code: 5, stdout: 'out\n', stderr: 'err\n' })
-  })
-
-  it('says that a program is not there', async () => {
-    const ran = await podman('run', '--rm', ...options, 'busybox:1', 'no-such-program')
-    expect(ran.code).toBe(127)
-  })
-
-  it('executes programs, pauses, stops and starts again', async () => {
-    const args = ['run', '-d', '--name', 'life', ...options, 'busybox:1', 'sleep', '1000']
-    expect(await podman(...args)).toMatchObject({ code: 0 })
-    expect(await podman('exec', 'life', 'sh', '-c', 'echo in; exit 4')).toMatchObject({
-      code: 4,
-      stdout: 'in\n',
-    })
-    expect(await podman('pause', 'life')).toMatchObject({ code: 0 })
-    expect(await podman('unpause', 'life')).toMatchObject({ code: 0 })
-    expect(await podman('stop', '-t', '0', 'life')).toMatchObject({ code: 0 })
-    expect(await podman('start', 'life')).toMatchObject({ code: 0 })
-    expect(await podman('rm', '-f', '-t', '0', 'life')).toMatchObject({ code: 0 })
-  })
-})
-
-function podman(...args: string[]): Promise<Ran> {
-  const places = ['--root', temp.join('podman'), '--runroot', temp.join('podman-run')]
-  const ways = ['--tmpdir', temp.join('podman-tmp'), '--storage-driver', 'vfs']
-  const manner = ['--cgroup-manager', 'cgroupfs', '--events-backend', 'none']
-  const all = [...places, ...ways, ...manner, '--runtime', runtime, ...args]
-  return run('podman', all, { anyExit: true })
-}
