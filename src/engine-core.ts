@@ -25,6 +25,7 @@ import { readEvents, type EventsOptions } from './events/read.ts'
 import { Images } from './image/images.ts'
 import type { Image } from './image/image.ts'
 import { sweepClaims } from './network/claims.ts'
+import { Listeners } from './network/listen/listeners.ts'
 import { NetworkPlaces } from './network/places.ts'
 import { sweepNetworks } from './network/sweep.ts'
 import { Networks } from './network/networks.ts'
@@ -124,10 +125,16 @@ export class EngineCore {
       }
       const networkPlaces = new NetworkPlaces(root, runRoot)
       const removing = new Set<Promise<void>>()
+      const ending = () => Promise.allSettled(removing)
+      const listening = { helper: launcher, places: networkPlaces, owner: directory.path, ending }
+      const listeners = own(new Listeners(listening))
+      // Without the helper nobody keeps their addresses.
+      launcher.ended.catch(() => listeners[Symbol.asyncDispose]().catch(() => {}))
       const networks = new Networks({
         helper: launcher,
         places: networkPlaces,
-        ending: () => Promise.allSettled(removing),
+        ending,
+        listen: (...args) => listeners.open(...args),
         warn: (code, message) => resolved.onWarning({ code, message }),
         emit: tell,
       })

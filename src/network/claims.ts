@@ -27,6 +27,20 @@ export async function releaseClaims(
   }
 }
 
+/** Gives back what something other than a container has on one network. */
+export async function releaseMember(
+  context: ClaimsContext,
+  network: string,
+  member: string,
+): Promise<void> {
+  const claims = await claimedAddresses(context.places.addresses(network))
+  await forget(
+    context,
+    network,
+    claims.filter(({ container }) => container === member),
+  )
+}
+
 /**
  * Gives back what containers had that are no more: of each claim, `owner` is a directory that is there as long as somebody may start or
  * run the container.

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
@@ -11,6 +12,8 @@ import { baseTable } from './firewall/firewall.ts'
 import { claimedAddresses, type AddressClaim } from './addresses/ipam.ts'
 import { nameHost } from './names/name-files.ts'
 import type { NetworkEvents } from './events.ts'
+import type { ListenOptions, NetworkListener } from './listen/listener.ts'
+import { serverOf } from './listen/member-id.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
@@ -23,6 +26,12 @@ export interface NetworkContext {
   warn(code: string, message: string): void
   /** Hears what happens to networks. */
   emit: Emit<NetworkEvents>
+  listen(
+    network: Network,
+    place: { name: string; port: number },
+    server: Server,
+    options: ListenOptions,
+  ): Promise<NetworkListener>
 }
 
 /** What {@link Network.inspect} tells. */
@@ -39,6 +48,8 @@ export interface NetworkInspect {
   interface: string
   /** Containers that have an address now, by id. */
   containers: Record<string, { addresses: string[] }>
+  /** Servers of programs, by name: see {@link Network.listen}. */
+  servers: Record<string, { addresses: string[] }>
 }
 
 /**
@@ -87,9 +98,12 @@ export class Network {
   async inspect(): Promise<NetworkInspect> {
     const { record } = this
     const claims = await claimedAddresses(this.#context.places.addresses(record.id))
-    const containers: Record<string, { addresses: string[] }> = {}
+    const containers: NetworkInspect['containers'] = {}
+    const servers: NetworkInspect['servers'] = {}
     for (const { address, container } of claims) {
-      const addresses = (containers[container] ??= { addresses: [] }).addresses
+      const server = serverOf(container)
+      const [members, key] = server === undefined ? [containers, container] : [servers, server]
+      const { addresses } = (members[key] ??= { addresses: [] })
       addresses.push(formatAddress(address))
     }
     return {
@@ -109,13 +123,47 @@ export class Network {
       }),
       interface: record.driver === 'macvlan' ? (record.parent ?? '') : bridgeName(record.id),
       containers,
+      servers,
     }
+  }
+
+  /**
+   * Makes a server of this program a member of the network: containers reach it by `name`, at an address of its own, on an internal network
+   * too. It is `server.listen()` in another place: connections come straight from the kernel, and nothing has to be published. Several ports
+   * may have one name, with a server each.
+   *
+   * It lasts until it or the server is closed, or the engine; of a program that was killed nothing is left. A container that starts later
+   * under the same name shares it.
+   *
+   * @param server one of `node:http`, `node:https`, `node:http2`, `node:net` or `node:tls` that does not listen yet
+   * @throws `KEELSON_INVALID_OPTION` (also for a server that listens already), `KEELSON_NAME_IN_USE` when a container or another program has
+   *   that name in the network, `KEELSON_PORT_IN_USE`, `KEELSON_NO_ADDRESS`, `KEELSON_NETWORK_NOT_FOUND`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'node:http'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const network = await engine.networks.create({ name: 'backend', internal: true })
+   * const server = createServer((_request, response) => response.end('hello'))
+   * await using api = await network.listen('api', 80, server)
+   * console.log(`http://${api.name}:${api.port}/ is at ${api.address}`)
+   * ```
+   */
+  async listen(
+    name: string,
+    port: number,
+    server: Server,
+    options: ListenOptions = {},
+  ): Promise<NetworkListener> {
+    return await this.#context.listen(this, { name, port }, server, options)
   }
 
   /**
    * Removes it. Of one that is not there any more, nothing is to be done.
    *
-   * @throws `KEELSON_NETWORK_IN_USE` with the `containers` that have an address in it
+   * @throws `KEELSON_NETWORK_IN_USE` with the `containers` and `servers` that have an address in it
    */
   async remove(): Promise<void> {
     const { helper, places } = this.#context
@@ -127,10 +175,13 @@ export class Network {
     const claims = await this.#claims()
     if (claims.length > 0) {
       if (wasReady) await writeFile(places.ready(id), '')
-      const containers = [...new Set(claims.map(({ container }) => container))]
-      throw keelsonError('KEELSON_NETWORK_IN_USE', `The network ${name} has containers on it.`, {
+      const members = [...new Set(claims.map(({ container }) => container))]
+      const containers = members.filter((member) => serverOf(member) === undefined)
+      const who = containers.length > 0 ? 'containers' : 'servers'
+      throw keelsonError('KEELSON_NETWORK_IN_USE', `The network ${name} has ${who} on it.`, {
         network: name,
         containers,
+        servers: members.map(serverOf).filter((server) => server !== undefined),
         hint: 'Stop or disconnect them first.',
       })
     }

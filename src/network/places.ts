@@ -49,6 +49,11 @@ export class NetworkPlaces {
     return join(this.run(id), 'endpoints')
   }
 
+  /** Held by the program whose server has that name. */
+  server(id: string, name: string): string {
+    return join(this.run(id), 'servers', name)
+  }
+
   /** A directory a name, with a link a container, to its file in {@link endpoints}. */
   names(id: string): string {
     return join(this.run(id), 'names')

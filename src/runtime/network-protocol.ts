@@ -1,7 +1,5 @@
 /** What TypeScript asks of the helper about networks: the words of ip(8) and of libnftables-json(5). */
 
-import type { SocketRequest } from './protocol.ts'
-
 /** One thing to do by rtnetlink, in the namespace that the list is for. Done in order; the first failure ends the list. */
 export type LinkOperation =
   /** Present already, with the same kind: fine. */
@@ -79,6 +77,11 @@ export interface NameService {
    * without a dot do not exist, and others are a failure.
    */
   upstream: string[]
+}
+
+/** What asks for a socket: under this number it comes over Node's own channel, before the answer or after it. */
+export interface SocketRequest {
+  socket: number
 }
 
 /** Operations of the launcher, run in a worker in the host's network namespace. */

@@ -3,7 +3,7 @@
  */
 
 import type { Socket } from 'node:net'
-import type { NetworkOperations } from './network-protocol.ts'
+import type { NetworkOperations, SocketRequest } from './network-protocol.ts'
 
 /** Both sides must speak exactly this version. */
 export const PROTOCOL_VERSION = 1
@@ -290,11 +290,6 @@ export interface Operations extends NetworkOperations {
     { rootfs: RootfsMount[]; path: string; directory: string; durable: boolean },
     { populated: boolean },
   ]
-}
-
-/** What asks for a socket: under this number it comes over Node's own channel, before the answer or after it. */
-export interface SocketRequest {
-  socket: number
 }
 
 export type Operation = keyof Operations

@@ -138,6 +138,25 @@ describe('the host', () => {
   })
 })
 
+/** A program that answers every connection with a line. */
+const lines = (...where: [port: number, host?: string]) =>
+  `require('node:net').createServer((socket) => socket.end('from the host\\n')).listen(...${JSON.stringify(where)})`
+
+describe('what the host serves', () => {
+  it('is reached by that name where it listens on all addresses, and not on its loopback', async () => {
+    await using _everywhere = await on.host.serve(lines(9001))
+    await using _loopback = await on.host.serve(lines(9002, '127.0.0.1'))
+    await on.test.engine.networks.create({ name: 'inside', internal: true })
+    for (const networks of ['net', 'inside']) {
+      const container = await start({ networks })
+      const asked = (port: number) =>
+        sh(container, `/bin/busybox nc -w 2 host.keelson.internal ${port} </dev/null`)
+      expect((await asked(9001)).stdout).toBe('from the host\n')
+      expect((await asked(9002)).exitCode).toBe(1)
+    }
+  })
+})
+
 describe('other names', () => {
   it('are asked of the resolvers, with what EDNS says', async () => {
     const container = await start()

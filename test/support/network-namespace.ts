@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmod, writeFile } from 'node:fs/promises'
 import { Engine, type EngineOptions } from '../../src/index.ts'
 import { locateHelper } from '../../src/runtime/locate.ts'
@@ -11,6 +13,10 @@ export interface NetworkHost extends AsyncDisposable {
   exec(...command: string[]): Promise<Ran>
   /** Runs a program on the other one. */
   outside(...command: string[]): Promise<Ran>
+  /** Runs a program of Node on that host until it is disposed of; it listens somewhere when this returns. */
+  serve(program: string): Promise<AsyncDisposable>
+  /** What engines in other programs are to use as their helper. */
+  helper: string
   /** Names of both, for ip-netns(8). */
   namespaces: { host: string; outside: string }
 }
@@ -58,6 +64,8 @@ export async function networkHost(): Promise<NetworkHost> {
     exec: (...command) => execIn(host, command),
     outside: (...command) => execIn(outside, command),
     namespaces: { host, outside },
+    serve: (program) => serveIn(host, program),
+    helper: wrapper,
     async open(options) {
       const before = process.env['KEELSON_HELPER']
       process.env['KEELSON_HELPER'] = wrapper
@@ -81,4 +89,21 @@ function ip(...args: string[]): Promise<Ran> {
 
 function execIn(name: string, command: string[]): Promise<Ran> {
   return run('ip', ['netns', 'exec', name, ...command], { anyExit: true })
+}
+
+async function serveIn(name: string, program: string): Promise<AsyncDisposable> {
+  const listening = () => execIn(name, ['ss', '-Hltun']).then(({ stdout }) => stdout)
+  const before = await listening()
+  const command = ['netns', 'exec', name, process.execPath, '--eval', program]
+  const server = spawn('ip', command, { stdio: ['ignore', 'inherit', 'inherit'] })
+  const ended = once(server, 'exit')
+  while ((await listening()) === before) {
+    if (server.exitCode !== null) throw new Error('The server has ended.')
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      server.kill()
+      await ended
+    },
+  }
 }

@@ -11,14 +11,15 @@ export interface Program extends AsyncDisposable {
   kill(): Promise<void>
 }
 
-/** Starts a program with an engine on these directories. */
-export async function program({
-  root,
-  runRoot,
-}: {
-  root: string
-  runRoot: string
-}): Promise<Program> {
+/**
+ * Starts a program with an engine on these directories.
+ *
+ * @param host where its engine is to be; default: this one
+ */
+export async function program(
+  { root, runRoot }: { root: string; runRoot: string },
+  host?: { helper: string },
+): Promise<Program> {
   const source = `
     import { createInterface } from 'node:readline'
     import { Engine } from ${JSON.stringify(join(checkout, 'dist/index.js'))}
@@ -33,6 +34,7 @@ export async function program({
     await engine.close()`
   const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
     stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, ...(host && { KEELSON_HELPER: host.helper }) },
   })
   const lines = createInterface({ input: child.stdout })
   const exited = once(child, 'exit')

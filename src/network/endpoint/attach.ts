@@ -111,12 +111,13 @@ export async function attachContainer(
 }
 
 /** Files that are a container's. */
-interface Claims {
+export interface Claims {
   addresses: string[]
   others: string[]
 }
 
-async function joinNetwork(
+/** Claims addresses and names on one network, and plans the links; what it claimed is in `claims` whatever becomes of it. */
+export async function joinNetwork(
   places: NetworkPlaces,
   container: { id: string; owner: string },
   names: readonly string[],

@@ -5,6 +5,7 @@
  * Synchronous, on the way of every start: each of these calls takes less time than a turn of the event loop.
  */
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -64,6 +65,12 @@ export function renameEndpoint(
   writeEndpoint(places, network, container, addresses, name.toLowerCase())
   linkName(places, network, container, name.toLowerCase())
   if (!keepsOld) unlinkName(places, network, container, old.toLowerCase())
+}
+
+/** Whether somebody has that name. */
+export function hasName(places: NetworkPlaces, network: string, name: string): boolean {
+  const holders = entries(join(places.names(network), name))
+  return holders.some((holder) => existsSync(join(places.endpoints(network), holder)))
 }
 
 /** Takes everything of a container out of a network's names. */
