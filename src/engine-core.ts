@@ -13,6 +13,8 @@ import { normalizeRunOptions } from './container/normalize/normalize.ts'
 import type { RunOptions } from './container/options/options.ts'
 import type { RunContext } from './container/context.ts'
 import { failedRun, runContainer, type RunningProcess } from './container/run/run.ts'
+import { removeStandby } from './container/run/standby.ts'
+import { Standbys } from './container/run/standbys.ts'
 import { openEngineDirectory } from './container/run/sweep.ts'
 import { UserDatabases } from './container/user/user-lookup.ts'
 import { resolveEngineOptions, type EngineOptions } from './engine-options.ts'
@@ -168,6 +170,7 @@ export class EngineCore {
         emit: (type, event) => events.emit(type, event),
         removing,
         running: new Map(),
+        standbys: own(new Standbys((standby) => removeStandby(launcher, standby))),
         networking: { networks, places: networkPlaces },
       }
       const images = new Images({

@@ -8,6 +8,7 @@ import type { ProbeResult, UserNamespacePlan } from '../runtime/protocol.ts'
 import type { ContainerEvents } from './events/events.ts'
 import type { NetworkingContext } from './config/networking.ts'
 import type { FindPeer } from './namespaces/peers.ts'
+import type { Standbys } from './run/standbys.ts'
 import type { ContainerPlaces } from './record/places.ts'
 import type { UserDatabases } from './user/user-lookup.ts'
 import type { MountingContext } from './config/volumes.ts'
@@ -35,6 +36,7 @@ export interface RunContext extends MountingContext {
   removing: Set<Promise<void>>
   /** Containers under way, by id: the manifest each was made from. */
   running: Map<string, Descriptor>
+  standbys: Standbys
 }
 
 /** As much of an image as running it takes. */

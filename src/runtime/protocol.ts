@@ -183,6 +183,18 @@ export interface Operations extends NetworkOperations {
     { protocol: number; version: string; pid: number },
   ]
   run: [{ container: string; config: object }, { pid: number; warnings: string[] }]
+  /**
+   * Makes a container as `run` does, but for its program: `args` and `env` of its `process` are not used. The answer comes when it is under
+   * way; what goes wrong after that shows in `standby.run`.
+   */
+  standby: [{ container: string; config: object }, object]
+  /** Executes a program in one that waits; from then on as after `run`. */
+  'standby.run': [
+    { container: string; args: string[]; env: string[]; files?: { name: string; text: string }[] },
+    { pid: number; warnings: string[] },
+  ]
+  /** Ends one that was not asked for, if it is there; answers when nothing is left of it. */
+  'standby.remove': [{ container: string }, object]
   /** Forks a monitor (`./monitor-protocol.ts`) that listens in `directory`; with `lifeline` it ends its container when the launcher ends. */
   monitor: [{ container: string; directory: string; lifeline: boolean }, { pid: number }]
   /**

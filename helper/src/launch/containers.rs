@@ -17,8 +17,10 @@ use crate::run::{Config, Container, End, Plan, Remains, Spare, Started};
 
 /// A container, and the `run` that has not been answered yet.
 pub struct Running {
-    container: Container,
-    request: Option<u64>,
+    pub(super) container: Container,
+    pub(super) request: Option<u64>,
+    /// Of one that waits for its program: who wants to hear that it is gone.
+    pub(super) removal: Option<u64>,
     cancelled: bool,
     names: Option<Attendant>,
 }
@@ -46,65 +48,98 @@ pub enum Farewell {
     },
     /// One that ran, and its end where that has not been told.
     Removed { container: String, end: Option<End> },
+    /// One that waited for its program and was never asked for.
+    Unused { removal: Option<u64> },
+}
+
+/// Where Node finds its standard streams.
+pub fn stdio_of(container: &Container) -> Event<'_> {
+    let [stdin, stdout, stderr] = container.stdio();
+    Event::Stdio {
+        container: &container.id,
+        pid: std::process::id() as i32,
+        stdin,
+        stdout,
+        stderr,
+    }
 }
 
 impl Launcher {
     pub fn run_container(&mut self, request: u64, run: Run) -> Result<()> {
-        if self.key_of(&run.container).is_some() {
-            return Err(Failure::kind("start the container", "protocol")
-                .detail("this container runs already"));
-        }
-        let rootless = self.host()?.rootless;
-        let plan = Plan::new(run.container, run.config, &mut self.filters, rootless)?;
-        if plan.process.terminal.is_some() {
-            return Err(Failure::kind("read the configuration", "config-invalid")
-                .detail("process.terminal is for a monitor"));
-        }
+        let plan = self.plan(run)?;
         let wants_network = Spare::suits_network(&plan);
         let spare = self.spares.take_for(&plan);
-        let mut container = match Container::start(plan, self.host()?, spare) {
-            Ok(container) => container,
-            Err(failed) => {
-                let (failure, remains) = *failed;
-                let failure = raw(&failure);
-                self.remove_remains(remains, Farewell::NotStarted { request, failure });
-                return Ok(());
-            }
-        };
-        container.hold_mounts(self.host()?);
-        let key = self.next_key();
-        let watched = self.poller.add(container.channel(), Token::Channel(key));
-        if let Err(failure) =
-            watched.and_then(|()| self.poller.add(container.pidfd(), Token::Exit(key)))
-        {
-            let remains = container.abandon();
-            let failure = raw(&failure);
-            self.remove_remains(remains, Farewell::NotStarted { request, failure });
+        let started = self.start_container(request, plan, spare);
+        let Some(running) = started.and_then(|key| self.containers.get_mut(&key)) else {
             return Ok(());
-        }
-        let [stdin, stdout, stderr] = container.stdio();
-        self.connection.send(&Frame::Event(Event::Stdio {
-            container: &container.id,
-            pid: std::process::id() as i32,
-            stdin,
-            stdout,
-            stderr,
-        }));
-        self.containers.insert(
-            key,
-            Running {
-                container,
-                request: Some(request),
-                cancelled: false,
-                names: None,
-            },
-        );
+        };
+        running.request = Some(request);
+        self.connection
+            .send(&Frame::Event(stdio_of(&running.container)));
         if wants_network {
             // Node reads while the next one's is ordered.
             let _ = self.connection.flush();
             self.order_network();
         }
         Ok(())
+    }
+
+    pub(super) fn plan(&mut self, run: Run) -> Result<Plan> {
+        if self.key_of(&run.container).is_some() {
+            return Err(Failure::kind("start the container", "protocol")
+                .detail("this container runs already"));
+        }
+        let rootless = self.host()?.rootless;
+        let plan = Plan::new(run.container, run.config, &mut self.filters, rootless)?;
+        match plan.process.terminal {
+            Some(_) => Err(Failure::kind("read the configuration", "config-invalid")
+                .detail("process.terminal is for a monitor")),
+            None => Ok(plan),
+        }
+    }
+
+    /// Its key. `None`: it could not be started, and `request` hears why when nothing is left of it.
+    pub(super) fn start_container(
+        &mut self,
+        request: u64,
+        plan: Plan,
+        spare: Spare,
+    ) -> Option<u64> {
+        let (failure, remains) = match self.try_to_start(plan, spare) {
+            Ok(key) => return Some(key),
+            Err(failed) => *failed,
+        };
+        let failure = raw(&failure);
+        self.remove_remains(remains, Farewell::NotStarted { request, failure });
+        None
+    }
+
+    fn try_to_start(
+        &mut self,
+        plan: Plan,
+        spare: Spare,
+    ) -> std::result::Result<u64, Box<(Failure, Remains)>> {
+        let host = self
+            .host()
+            .map_err(|failure| Box::new((failure, Remains::default())))?;
+        let mut container = Container::start(plan, host, spare)?;
+        container.hold_mounts(host);
+        let key = self.next_key();
+        let watched = self.poller.add(container.channel(), Token::Channel(key));
+        if let Err(failure) =
+            watched.and_then(|()| self.poller.add(container.pidfd(), Token::Exit(key)))
+        {
+            return Err(Box::new((failure, container.abandon())));
+        }
+        let running = Running {
+            container,
+            request: None,
+            removal: None,
+            cancelled: false,
+            names: None,
+        };
+        self.containers.insert(key, running);
+        Ok(key)
     }
 
     pub fn kill_container(&mut self, kill: &Kill) -> Result<()> {
@@ -193,6 +228,7 @@ impl Launcher {
         let Some(Running {
             container,
             request,
+            removal,
             cancelled,
             names,
         }) = self.containers.remove(&key)
@@ -204,6 +240,11 @@ impl Launcher {
         }
         self.poller.remove(container.channel());
         self.poller.remove(container.pidfd());
+        if container.waits() {
+            let (remains, _) = container.into_remains();
+            self.remove_remains(remains, Farewell::Unused { removal });
+            return;
+        }
         let id = container.id.clone();
         let ends_with_pid_1 = container.ends_with_pid_1();
         let (remains, streams) = container.into_remains();
@@ -238,6 +279,11 @@ impl Launcher {
                     id: request,
                     error: &failure,
                 });
+            }
+            Farewell::Unused { removal } => {
+                if let Some(request) = removal {
+                    self.answer_ok(request, &json!({}));
+                }
             }
             Farewell::Removed { container, end } => {
                 self.tell_end(&container, end);
@@ -339,7 +385,7 @@ impl Launcher {
         }
     }
 
-    fn key_of(&self, id: &str) -> Option<u64> {
+    pub(super) fn key_of(&self, id: &str) -> Option<u64> {
         self.containers
             .iter()
             .find(|(_, running)| running.container.id == id)

@@ -214,6 +214,12 @@ impl Launcher {
                 self.run_container(id, decode(frame)?)?;
                 return Ok(None);
             }
+            "standby" => return self.make_standby(id, decode(frame)?),
+            "standby.run" => {
+                self.run_standby(id, &decode(frame)?)?;
+                return Ok(None);
+            }
+            "standby.remove" => return Ok(self.remove_standby(id, &decode(frame)?)),
             "monitor" => {
                 self.start_monitor(id, &decode(frame)?)?;
                 return Ok(None);

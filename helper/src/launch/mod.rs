@@ -17,6 +17,7 @@ mod poller;
 mod remover;
 mod sealed;
 mod spares;
+mod standbys;
 mod user_namespace;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! The directory of a run on the host: its mount point, and the files that are bound into the container.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
@@ -7,6 +8,8 @@ use rustix::io::Errno;
 
 use super::config::BundleFile;
 use crate::error::{Failure, Result, Step};
+
+const STEP: &str = "write a file of the run";
 
 /// Makes the directory and the mount point in it, where they are missing.
 pub fn make(bundle: &Path, root: &Path) -> Result<()> {
@@ -23,18 +26,34 @@ pub fn make(bundle: &Path, root: &Path) -> Result<()> {
 pub fn write(bundle: &Path, files: &[BundleFile], owner: (Uid, Gid)) -> Result<()> {
     for BundleFile { name, text } in files {
         let path = bundle.join(name);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let step = "write a file of the run";
-        let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644))
-            .step_at(step, &path)?;
+        let file = open(&path, OFlags::CREATE | OFlags::EXCL)?;
         if owner != (Uid::ROOT, Gid::ROOT) {
-            rustix::fs::fchown(&file, Some(owner.0), Some(owner.1)).step_at(step, &path)?;
+            rustix::fs::fchown(&file, Some(owner.0), Some(owner.1)).step_at(STEP, &path)?;
         }
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest).step_at(step, &path)?;
-            rest = &rest[written..];
-        }
+        fill(&file, text, &path)?;
+    }
+    Ok(())
+}
+
+/// Writes files that are there, and in the container, anew.
+pub fn rewrite(bundle: &Path, files: &[BundleFile]) -> Result<()> {
+    for BundleFile { name, text } in files {
+        let path = bundle.join(name);
+        fill(&open(&path, OFlags::TRUNC | OFlags::NOFOLLOW)?, text, &path)?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644)).step_at(STEP, path)
+}
+
+fn fill(file: &OwnedFd, text: &str, path: &Path) -> Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = rustix::io::write(file, rest).step_at(STEP, path)?;
+        rest = &rest[written..];
     }
     Ok(())
 }

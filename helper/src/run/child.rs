@@ -1,8 +1,7 @@
 //! The child that becomes the container's program: a recipe, step by step.
 //!
 //! It is a clone of the launcher, in new namespaces, with the plan in its memory. Until the launcher gives the word it
-//! does only what needs neither cgroups nor mapped ids. (A child cloned ahead of time, whose plan arrives over the
-//! channel, would wait at the same place.)
+//! does only what needs neither cgroups nor mapped ids.
 //!
 //! /proc/<pid>/exe of this process is the helper. Nobody inside can reach it (CVE-2019-5736): in a new pid namespace no
 //! other process exists before execve; and whatever namespace is joined, the file is a sealed copy in memory, which
@@ -15,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::DumpableBehavior;
 
+use super::command::Command;
 use super::devices::make_devices;
 use super::execute::{
     become_program, become_program_later, become_root, enter_working_directory, isolate, open_root,
@@ -32,6 +32,7 @@ use super::program::Note;
 use super::root::Root;
 use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
 use super::spare::loopback_up;
+use super::standby::hear_program;
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Host, sysctl};
@@ -52,17 +53,20 @@ pub fn run(
     host: &Host,
 ) -> ! {
     let failure = match prepare(plan, outside, peers, streams, channel, host) {
-        Ok(()) if plan.extension.init => plan
-            .process
-            .command
-            .execute_under_init(&host.helper, channel.as_raw_fd()),
-        Ok(()) => plan.process.command.execute(),
+        Ok(named) => {
+            let command = named.as_ref().unwrap_or(&plan.process.command);
+            match plan.extension.init {
+                true => command.execute_under_init(&host.helper, channel.as_raw_fd()),
+                false => command.execute(),
+            }
+        }
         Err(failure) => failure,
     };
     send(channel, &Report::of(Err::<(), _>(failure)));
     sys::process::exit(1)
 }
 
+/// The command, where it is not the plan's.
 fn prepare(
     plan: &Plan,
     mut outside: Outside,
@@ -70,7 +74,7 @@ fn prepare(
     streams: &Streams,
     channel: &OwnedFd,
     host: &Host,
-) -> Result<()> {
+) -> Result<Option<Command>> {
     let namespaces = &plan.namespaces;
 
     // 1. Leave the launcher: its descriptors, its session, its keys, its life after death.
@@ -193,7 +197,10 @@ fn prepare(
     }
     enter_working_directory(&inside, cwd)?;
 
-    // 9. The user, and less and less.
+    // 9. One that was made ahead of its time has come as far as it can.
+    let named = plan.waits.then(|| hear_program(channel)).transpose()?;
+
+    // 10. The user, and less and less.
     let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     let process = &plan.process;
     match &plan.deferred {
@@ -216,7 +223,8 @@ fn prepare(
                 .zip(notice)
                 .map(|(to, notice)| Agent::new(to, notice)),
         ),
-    }
+    }?;
+    Ok(named)
 }
 
 /// Blocks until the launcher has done its part. When the launcher is gone, so is this process.

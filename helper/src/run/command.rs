@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
-use super::config::Process;
 use crate::error::{Failure, Result};
 use crate::sys;
 
@@ -22,21 +21,20 @@ pub struct Command {
 }
 
 impl Command {
-    pub fn plan(process: &Process) -> Result<Self> {
-        let name = process.args.first().cloned().unwrap_or_default();
-        if process.args.is_empty() {
+    pub fn plan(args: Vec<String>, env: Vec<String>) -> Result<Self> {
+        let name = args.first().cloned().unwrap_or_default();
+        if args.is_empty() {
             return Err(invalid("process.args is empty"));
         }
-        let path = process
-            .env
+        let path = env
             .iter()
             .rev()
             .find_map(|variable| variable.strip_prefix("PATH="));
         let candidates = candidates(&name, path.unwrap_or(DEFAULT_PATH));
         Ok(Command {
             name,
-            arguments: strings(process.args.clone())?,
-            environment: strings(process.env.clone())?,
+            arguments: strings(args)?,
+            environment: strings(env)?,
             candidates: strings(candidates)?,
         })
     }

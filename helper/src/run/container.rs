@@ -14,7 +14,7 @@ use super::bundle;
 use super::by_another::clone_by_another;
 use super::cgroup::{CgroupPlan, NestedCgroup, freeze, is_frozen, kill_all, oom_kills, remove_all};
 use super::child;
-use super::config::IdMapping;
+use super::config::{BundleFile, IdMapping};
 use super::exec::{Entry, Inside};
 use super::execute::set_oom_score;
 use super::outside::Outside;
@@ -22,6 +22,7 @@ use super::peers::Peers;
 use super::plan::Plan;
 use super::program::{End, Program, Started};
 use super::spare::Spare;
+use super::standby::{ProgramOrder, Standby, lost};
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::names::{Attendant, NameService};
@@ -40,6 +41,8 @@ pub struct Container {
     nested: Vec<NestedCgroup>,
     /// Until its sockets are there.
     names: Option<NameService>,
+    /// Until it hears what its program is.
+    standby: Option<Standby>,
     remains: Remains,
 }
 
@@ -85,11 +88,17 @@ impl Container {
             },
             ..Remains::default()
         };
-        match begin(&plan, host, spare, &mut remains) {
-            Ok(program) => Ok(Container {
+        let standby = plan.waits.then(|| Standby::of(&plan)).transpose();
+        let begun = standby.and_then(|standby| {
+            let program = begin(&plan, host, spare, &mut remains)?;
+            Ok((standby, program))
+        });
+        match begun {
+            Ok((standby, program)) => Ok(Container {
                 pid_namespace: plan.namespaces.pid,
                 inside: Inside::of(&plan),
                 names: plan.extension.network.names.clone(),
+                standby,
                 cgroups: plan.cgroups,
                 nested: Vec::new(),
                 id: plan.container,
@@ -98,6 +107,26 @@ impl Container {
             }),
             Err(failure) => Err(Box::new((failure, remains))),
         }
+    }
+
+    /// It was made ahead of its time, and nobody has asked for it yet.
+    pub fn waits(&self) -> bool {
+        self.standby.is_some()
+    }
+
+    /// Names the program of one that waits, after which it is a container like others; `files` take the place of those that have
+    /// changed since. A failure leaves it waiting.
+    pub fn say_program(&mut self, order: &ProgramOrder, files: &[BundleFile]) -> Result<()> {
+        let standby = self
+            .standby
+            .as_ref()
+            .ok_or_else(|| lost("it runs already"))?;
+        let locks = standby.take_locks()?;
+        standby.rewrite(files)?;
+        self.program.name(order)?;
+        self.remains._locks = locks;
+        self.standby = None;
+        Ok(())
     }
 
     pub fn pid(&self) -> Pid {
@@ -329,8 +358,10 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
         return Err(Failure::kind("read the configuration", "config-invalid")
             .detail("hooks are not carried out for a program that starts at once"));
     }
-    for lock in &plan.extension.locks {
-        remains._locks.push(lock.try_take()?);
+    if !plan.waits {
+        for lock in &plan.extension.locks {
+            remains._locks.push(lock.try_take()?);
+        }
     }
     // Before any cgroup: by the names of these directories a later engine finds what a crash has left.
     bundle::make(&plan.extension.bundle, &plan.root)?;

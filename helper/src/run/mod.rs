@@ -34,6 +34,7 @@ mod root;
 mod rootfs;
 mod scheduling;
 mod spare;
+mod standby;
 mod stdio;
 mod sysctl;
 mod terminal;
@@ -51,7 +52,8 @@ pub use cgroup::{
     update as update_cgroups,
 };
 pub use config::{
-    Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, SPEC_VERSION, capability_names,
+    BundleFile, Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, SPEC_VERSION,
+    capability_names,
 };
 pub use container::{Container, Remains, Removal, id_map, remove_trees};
 pub use credentials::PlannedCapabilities;
@@ -68,6 +70,7 @@ pub use procfs::Procfs;
 pub use program::{End, Started};
 pub use rootfs::mount_rootfs;
 pub use spare::{Identity, Spare, SpareRoot, make_network, make_root};
+pub use standby::{ProgramOrder, lost as standby_lost};
 pub use stdio::Streams;
 pub use terminal::set_size as set_terminal_size;
 

@@ -45,6 +45,8 @@ pub struct Plan {
     pub deferred: Option<Deferred>,
     /// systemd makes the container's cgroup.
     pub scope: Option<ScopeRequest>,
+    /// Which program, it hears later: `process.args` and `process.env` are for others.
+    pub waits: bool,
 }
 
 impl Plan {
@@ -113,6 +115,7 @@ impl Plan {
             others_cgroups: Vec::new(),
             deferred: None,
             scope: None,
+            waits: false,
         })
     }
 }

@@ -64,7 +64,7 @@ impl PlannedProcess {
                 .user
                 .umask
                 .map_or(DEFAULT_UMASK, Mode::from_raw_mode),
-            command: Command::plan(&process)?,
+            command: Command::plan(process.args, process.env)?,
             capabilities: PlannedCapabilities::plan(process.capabilities.as_ref())?,
             no_new_privileges: process.no_new_privileges,
             apparmor: process

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::handover;
+use super::standby::{ProgramOrder, say_program};
 use super::stdio::Streams;
 use crate::error::{Result, Step};
 use crate::names::Sockets;
@@ -133,6 +134,11 @@ impl Program {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells the child, which waits for it, what to execute.
+    pub fn name(&self, order: &ProgramOrder) -> Result<()> {
+        say_program(&self.channel, order)
     }
 
     /// Takes in what has arrived; false when nothing more will.

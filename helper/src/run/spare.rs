@@ -2,7 +2,7 @@
 //! is a network namespace and an overlay. Each is new and is used once; nothing has run in it or written to it.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -50,7 +50,7 @@ impl SpareRoot {
     /// Whether its layers are those that have these names now. To be asked when they are locked: then they cannot be replaced any
     /// more, but may have been before.
     pub fn is_current(&self) -> bool {
-        identities(&self.rootfs).is_ok_and(|layers| layers == self.layers)
+        identities(std::slice::from_ref(&self.rootfs)).is_ok_and(|layers| layers == self.layers)
     }
 }
 
@@ -76,21 +76,23 @@ pub fn loopback_up() -> Result<()> {
 
 /// Mounts a root file system that is attached nowhere.
 pub fn make_root(rootfs: &RootfsMount) -> Result<(OwnedFd, Vec<Identity>)> {
-    let before = identities(rootfs)?;
+    let parts = std::slice::from_ref(rootfs);
+    let before = identities(parts)?;
     let mount = detached(rootfs)?
         .ok_or_else(|| Failure::kind("mount the root file system", "unsupported"))?;
-    match identities(rootfs)? == before {
+    match identities(parts)? == before {
         true => Ok((mount, before)),
         false => Err(Failure::kind("mount the root file system", "changed")),
     }
 }
 
-fn identities(rootfs: &RootfsMount) -> Result<Vec<Identity>> {
-    let layers: &[PathBuf] = match rootfs {
+/// Of all their layers.
+pub fn identities(parts: &[RootfsMount]) -> Result<Vec<Identity>> {
+    let layers = parts.iter().flat_map(|part| match part {
         RootfsMount::Overlay { lower, .. } => lower,
         RootfsMount::Bind { source, .. } => std::slice::from_ref(source),
-    };
-    layers.iter().map(|path| identity(path)).collect()
+    });
+    layers.map(|path| identity(path)).collect()
 }
 
 fn identity(path: &Path) -> Result<Identity> {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
@@ -10,6 +9,7 @@ import { deferred } from '../../util/deferred.ts'
 import { startTimer } from '../../util/timer.ts'
 import type { NormalizedMount } from '../../volume/mount-spec.ts'
 import { bundleFiles } from '../config/bundle.ts'
+import { commandLine } from '../config/command.ts'
 import { computeConfig } from '../config/config.ts'
 import type { RunContext, RunnableImage } from '../context.ts'
 import { startFailure, startWarning } from '../failure.ts'
@@ -23,6 +23,7 @@ import type { OciConfig } from '../config/oci-runtime.ts'
 import { Output } from './output.ts'
 import { prepareConfig } from '../config/prepare.ts'
 import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
+import { lostStandby, makeStandby, newId, standbyKey, standbyProgram } from './standby.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
 import { claimVolumes, mountLocks, resolveMounts, type ClaimedVolumes } from '../config/volumes.ts'
 
@@ -37,6 +38,18 @@ export interface RunningProcess extends Promise<RunResult> {
 
 type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
 
+interface Program {
+  args: string[]
+  env: string[]
+}
+
+/** How its program, of this name, ended. */
+interface Ended {
+  command: string
+  exit: ExitEvent
+  ending: Ending | undefined
+}
+
 /** Creates, starts, waits for and removes one container. The options have been checked. */
 export function runContainer(
   context: RunContext,
@@ -45,7 +58,7 @@ export function runContainer(
 ): RunningProcess {
   const output = { collect: options.collect, limit: options.maxOutput }
   const run: Run = {
-    id: randomBytes(32).toString('hex'),
+    id: newId(),
     options,
     started: performance.now(),
     input: openInput(options.stdin),
@@ -78,6 +91,7 @@ function withStreams(
 }
 
 interface Run {
+  /** Another where it has a container that was made ahead. */
   id: string
   options: NormalizedOptions
   /** With `userns: 'auto'`: its range, until it has ended. */
@@ -114,9 +128,8 @@ async function carryOut(
 ): Promise<RunResult> {
   const { options } = run
   const runnable = await image
-  context.running.set(run.id, runnable.descriptor)
   if (options.signal?.aborted) throw abortedError(options.signal, 'The run')
-  const { config, exit, ending } = await start(run, context, runnable).catch(
+  const { command, exit, ending } = await start(run, context, runnable).catch(
     async (error: unknown) => {
       await letGo(run, context)
       throw error
@@ -130,7 +143,7 @@ async function carryOut(
   })
   const failure = runFailure(result, {
     ending,
-    command: config.process.args[0] ?? '',
+    command,
     timeout: options.timeout,
     reason: options.signal?.reason,
   })
@@ -140,19 +153,59 @@ async function carryOut(
   return result
 }
 
-/** Again with other ports where one that was to be free was not. */
-async function start(run: Run, context: RunContext, image: RunnableImage) {
-  for (let attempt = 1; ; attempt++) {
-    const config = await prepare(run, context, image)
+/** In a container that was made ahead, where there is one. */
+async function start(run: Run, context: RunContext, image: RunnableImage): Promise<Ended> {
+  const { options } = run
+  const { standbys, launcher } = context
+  const args = commandLine(options, image.config.config)
+  const key = standbyKey(options, image)
+  const standby = key === undefined ? undefined : standbys.take(key)
+  if (key !== undefined) {
+    standbys.foresee(key, standby !== undefined, () => makeStandby(context, options, image))
+  }
+  if (standby !== undefined) {
+    const program = standbyProgram(standby, options, image, args)
+    run.id = standby.id
+    context.running.set(run.id, image.descriptor)
     try {
-      return { config, ...(await execute(run, context, config, image.digest)) }
+      return await execute(run, context, image.digest, program, () =>
+        launcher.request('standby.run', program),
+      )
+    } catch (error) {
+      context.running.delete(run.id)
+      if (!lostStandby(error)) throw error
+      run.id = newId()
+    }
+  }
+  context.running.set(run.id, image.descriptor)
+  return await startNew(run, context, image, key === undefined)
+}
+
+/** Again with other ports where one that was to be free was not. */
+async function startNew(
+  run: Run,
+  context: RunContext,
+  image: RunnableImage,
+  spare: boolean,
+): Promise<Ended> {
+  for (let attempt = 1; ; attempt++) {
+    const config = await prepare(run, context, image, spare)
+    try {
+      return await execute(run, context, image.digest, config.process, () =>
+        context.launcher.request('run', { container: run.id, config }),
+      )
     } catch (error) {
       if (!lostPort(error, run.options.ports, attempt)) throw error
     }
   }
 }
 
-async function prepare(run: Run, context: RunContext, image: RunnableImage): Promise<OciConfig> {
+async function prepare(
+  run: Run,
+  context: RunContext,
+  image: RunnableImage,
+  spare: boolean,
+): Promise<OciConfig> {
   const { id } = run
   await mustHavePeers(run.options, context.peer)
   const pinned = await pinPeers(run.options, context.peer)
@@ -182,7 +235,7 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
     const { mounts, sources } = run.volumes
     config = computeConfig({ ...input, options: { ...input.options, mounts }, sources })
   }
-  const wanted = { spare: true, tmpfs: options.storage }
+  const wanted = { spare, tmpfs: options.storage }
   Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, wanted))
   config.keelson.locks = [...config.keelson.locks, ...mountLocks(context, options.mounts)]
   const container = {
@@ -206,9 +259,10 @@ async function prepare(run: Run, context: RunContext, image: RunnableImage): Pro
 async function execute(
   run: Run,
   context: RunContext,
-  config: OciConfig,
   image: Digest,
-): Promise<{ exit: ExitEvent; ending: Ending | undefined }> {
+  program: Program,
+  request: () => Promise<{ pid: number; warnings: string[] }>,
+): Promise<Ended> {
   const { id, options } = run
   const { launcher } = context
   const about = { container: id, image, digest: image, labels: options.labels }
@@ -263,20 +317,20 @@ async function execute(
   context.closing.addEventListener('abort', close, { once: true })
   launcher.ended.catch(forget)
   try {
-    const running = launcher.request('run', { container: id, config })
+    const running = request()
     // While it was prepared nobody listened.
     if (options.signal?.aborted) abort()
     if (context.closing.aborted) close()
     const { pid, warnings } = await running.catch((error: unknown) => {
       forget()
-      throw startError(error, ending, run, config)
+      throw startError(error, ending, run, program)
     })
     context.emit('container.start', { ...about, pid })
     started.resolve()
     for (const warning of warnings) context.warn(...startWarning(warning))
     const event = await Promise.race([exited.promise, launcher.ended])
     await Promise.all(streams)
-    return { exit: event, ending }
+    return { command: program.args[0] ?? '', exit: event, ending }
   } finally {
     stopTimer()
     options.signal?.removeEventListener('abort', abort)
@@ -315,9 +369,11 @@ function connect(
   }
 }
 
-function startError(error: unknown, ending: Ending | undefined, run: Run, config: OciConfig) {
-  const { args, env } = config.process
-  const failure = startFailure(error, { args, env })
+function startError(error: unknown, ending: Ending | undefined, run: Run, program: Program) {
+  // Another is tried.
+  if (lostStandby(error)) return error
+  const { args } = program
+  const failure = startFailure(error, program)
   if (ending === 'abort' && run.options.signal !== undefined)
     return abortedError(run.options.signal, 'The run')
   if (ending === 'timeout' && KeelsonError.is(failure)) {
