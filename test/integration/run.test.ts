@@ -228,13 +228,14 @@ describe('bad input', () => {
     [[], { entrypoint: [] }, 'KEELSON_INVALID_OPTION'],
   ]
   it.each(bad)('%j with %j is %s, and nothing is left', async (command, options, code) => {
-    const error: unknown = await test.engine
-      .run(test.image, command, options)
+    // With others, containers are made ahead.
+    await using own = await testEngine()
+    const error: unknown = await own.engine
+      .run(own.image, command, options)
       .catch((e: unknown) => e)
     expect(error).toEqual(coded(code))
     expect((error as { hint?: string }).hint).toBeTypeOf('string')
-    // Of runs before this one, something may still be on its way out.
-    await expect.poll(() => containersOf(test.runRoot)).toEqual([])
+    expect(await containersOf(own.runRoot)).toEqual([])
   })
 
   it('an image that is nowhere is KEELSON_IMAGE_NOT_FOUND', async () => {
