@@ -56,7 +56,13 @@ export type { LogsOptions } from './container/logs/options.ts'
 export type { TerminalSize } from './runtime/monitor-protocol.ts'
 export type { LogSink } from './container/logs/sink.ts'
 export type { ContainerFilters } from './container/filters.ts'
-export type { ContainerHealth, ContainerInspect, ContainerState } from './container/inspect.ts'
+export type {
+  ContainerHealth,
+  ContainerInspect,
+  ContainerState,
+  InspectedMount,
+} from './container/inspect/inspect.ts'
+export type { GivenOptions } from './container/inspect/given-options.ts'
 export type { UpdateOptions } from './container/lifecycle/update.ts'
 export type { ContainerStatus } from './runtime/monitor-protocol.ts'
 export type { RunResult } from './container/run/result.ts'

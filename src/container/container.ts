@@ -29,7 +29,7 @@ import {
   inspectContainer,
   type ContainerInspect,
   type ContainerState,
-} from './inspect.ts'
+} from './inspect/inspect.ts'
 import type { LogEntry } from './logs/entry.ts'
 import { readLogs } from './logs/logs.ts'
 import type { LogsOptions } from './logs/options.ts'
@@ -170,6 +170,7 @@ export class Container implements AsyncDisposable {
       runtime: await configOf(this.#core),
       directory: context.places.directory(this.id),
       logPath: context.places.log(this.id),
+      sink: this.#core.sink,
     })
   }
 

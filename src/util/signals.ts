@@ -23,14 +23,17 @@ export function parseSignal(signal: string | number, option: string): number {
   })
 }
 
-/** `SIGKILL` of 9. */
+/** `SIGKILL` of 9, `SIGRTMIN+1` of 35. */
 export function signalName(number: number): string {
+  if (number >= REALTIME_MIN && number <= REALTIME_MAX) {
+    return number === REALTIME_MIN ? 'SIGRTMIN' : `SIGRTMIN+${number - REALTIME_MIN}`
+  }
   return NAMES.get(number) ?? `SIG${number}`
 }
 
 function fromText(text: string): number | undefined {
   if (typeof text !== 'string') return undefined
-  if (/^\d+$/.test(text)) return Number(text)
+  if (/^(?:SIG)?\d+$/.test(text)) return Number(text.replace('SIG', ''))
   const name = text.toUpperCase().replace(/^(?:SIG)?/, 'SIG')
   const realtime = /^SIGRT(MIN|MAX)(?:([+-])(\d{1,2}))?$/.exec(name)
   if (realtime === null) return NUMBERS.get(name)

@@ -55,6 +55,49 @@ describe('created containers', () => {
       .toEqual([])
   })
 
+  it('tell the options by which their like is made', async () => {
+    const { engine } = test
+    const image = await test.image.tag('like:1')
+    await using first = await engine.containers.run({
+      image: 'like:1',
+      name: 'first',
+      command: ['sleep', '1000'],
+      env: { A: '1', B: undefined },
+      mounts: ['kept:/kept', '/anonymous', { type: 'tmpfs', target: '/memory', size: '1m' }],
+      ports: [80],
+      memory: '64m',
+      ulimits: { nofile: 100 },
+      extraHosts: ['db.test:192.0.2.1'],
+      stopSignal: 'USR1',
+      healthcheck: { test: 'true', interval: '1h' },
+      restart: 'on-failure:2',
+      labels: { made: 'first' },
+    })
+    await image.untag('like:1')
+    const { options, image: asked, mounts } = await first.inspect()
+    expect(asked.reference).toBe('like:1')
+    // It can be kept as a document, too.
+    await using second = await engine.containers.run(structuredClone(options))
+    const like = await second.inspect()
+    expect(like.options).toEqual(options)
+    expect(like.image.id).toBe(image.id)
+    expect(like).toMatchObject({ command: ['sleep', '1000'], labels: { made: 'first' } })
+    expect(second.name).not.toBe('first')
+    // Volumes that have a name are shared, those without are each one's own.
+    expect(like.mounts).toMatchObject([
+      { type: 'volume', source: 'kept', anonymous: false },
+      { type: 'volume', source: expect.stringMatching(/^[0-9a-f]{64}$/), anonymous: true },
+      { type: 'tmpfs', target: '/memory' },
+    ])
+    expect(like.mounts[1]?.source).not.toBe(mounts[1]?.source)
+    await second.update({ memory: '32m', memorySwap: '64m' })
+    expect((await second.inspect()).options).toEqual({
+      ...options,
+      memory: 32 * 2 ** 20,
+      memorySwap: 64 * 2 ** 20,
+    })
+  })
+
   it('are checked before anything is made', async () => {
     for (const options of [
       { name: 'x' },

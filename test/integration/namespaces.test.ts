@@ -170,7 +170,7 @@ describe("another container's namespaces", () => {
     await using second = await create({ networks: { container: 'not-yet' } })
     // Who is meant does not change with names.
     await first.rename('renamed')
-    expect((await second.inspect()).options.network).toEqual({ container: first.id })
+    expect((await second.inspect()).options.networks).toEqual({ container: first.id })
     await expect(second.start()).rejects.toEqual(
       coded('KEELSON_CONTAINER_STATE', { containerStatus: 'created', container: first.id }),
     )

@@ -32,7 +32,8 @@ export function refuseContradictions(
     }
   }
   for (const name of WITH_NETWORK) {
-    if (isShare(network) && given[name] !== undefined) {
+    const asked = given[name] !== undefined && Object.keys(Object(given[name])).length > 0
+    if (isShare(network) && asked) {
       throw invalid(
         name,
         'belongs to the container whose network is joined',

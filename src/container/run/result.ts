@@ -1,6 +1,6 @@
-import { constants } from 'node:os'
 import { keelsonError, type ErrorCode, type KeelsonError } from '../../errors.ts'
 import type { HelperEvent } from '../../runtime/protocol.ts'
+import { signalName } from '../../util/signals.ts'
 
 /** How a program ended, and what it wrote. */
 export interface RunResult {
@@ -24,8 +24,6 @@ export type Ending = 'timeout' | 'abort' | 'overflow' | 'close'
 
 type ExitEvent = Extract<HelperEvent, { event: 'exit' }>
 
-const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
-
 export function runResult(
   exit: ExitEvent,
   rest: Pick<RunResult, 'timedOut' | 'stdout' | 'stderr' | 'durationMs'>,
@@ -38,7 +36,7 @@ export function howItEnded(
 ): Pick<RunResult, 'exitCode' | 'signal' | 'oomKilled'> {
   return {
     exitCode: exit.code,
-    signal: exit.signal === null ? null : (SIGNALS.get(exit.signal) ?? `SIG${exit.signal}`),
+    signal: exit.signal === null ? null : signalName(exit.signal),
     oomKilled: exit.oomKilled,
   }
 }

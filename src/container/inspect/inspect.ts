@@ -1,13 +1,15 @@
-import type { Digest } from '../oci/digest.ts'
-import type { ExecutionParameters } from '../oci/image-config.ts'
-import type { ContainerStatus, MonitorState } from '../runtime/monitor-protocol.ts'
-import { commandLine } from './config/command.ts'
-import { exitOf, type ContainerExit } from './lifecycle/monitor-state.ts'
-import type { UserMappings } from './namespaces/options.ts'
-import type { NormalizedCreate } from './normalize/create.ts'
-import type { OciConfig } from './config/oci-runtime.ts'
-import type { ContainerRecord } from './record/record.ts'
-import { planStop } from './lifecycle/plan.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { ExecutionParameters } from '../../oci/image-config.ts'
+import type { ContainerStatus, MonitorState } from '../../runtime/monitor-protocol.ts'
+import { commandLine } from '../config/command.ts'
+import { exitOf, type ContainerExit } from '../lifecycle/monitor-state.ts'
+import type { UserMappings } from '../namespaces/options.ts'
+import type { OciConfig } from '../config/oci-runtime.ts'
+import type { ContainerRecord } from '../record/record.ts'
+import { planStop } from '../lifecycle/plan.ts'
+import type { LogSink } from '../logs/sink.ts'
+import type { NormalizedMount } from '../../volume/mount-spec.ts'
+import { givenOptions, type GivenOptions } from './given-options.ts'
 
 /** How a container is, at one moment. */
 export interface ContainerState extends ContainerExit {
@@ -51,8 +53,10 @@ export interface ContainerInspect {
   hostname: string
   /** Which users of the host its users are; absent: the same. */
   userMappings?: UserMappings
-  /** Every option in its canonical form; what was left to the image is absent. */
-  options: NormalizedCreate
+  /** What `create()` makes its like of; see {@link GivenOptions}. */
+  options: GivenOptions
+  /** What is mounted, besides the system's own: with the names of volumes that have none, those that the image declares among them. */
+  mounts: InspectedMount[]
   /** What the image says of how to run it. */
   imageConfig: ExecutionParameters
   stopSignal: number
@@ -63,6 +67,17 @@ export interface ContainerInspect {
   directories: { record: string; run: string; writable: string[] }
   /** The configuration by the OCI runtime specification that it is, or would be, started with. */
   runtime: OciConfig
+}
+
+/** A mount as it was found, or made, for the container. */
+export interface InspectedMount {
+  type: 'bind' | 'volume' | 'tmpfs' | 'image'
+  target: string
+  /** A path of the host, the name of a volume, or the id of an image; absent for memory. */
+  source?: string
+  readonly: boolean
+  /** A volume without a name that was made for this container. */
+  anonymous: boolean
 }
 
 export function containerState(
@@ -109,6 +124,7 @@ export function inspectContainer(input: {
   runtime: OciConfig
   directory: string
   logPath: string
+  sink: LogSink | undefined
 }): ContainerInspect {
   const { record, runtime } = input
   const { parameters, chain: _, descriptor: __, ...image } = record.image
@@ -123,13 +139,31 @@ export function inspectContainer(input: {
     command: commandLine(record.options, parameters),
     hostname: input.hostname,
     ...userMappings(runtime),
-    options: record.options,
+    options: givenOptions(record, input.sink),
+    mounts: record.options.mounts.map(inspectedMount),
     imageConfig: parameters,
     stopSignal: stop.signal,
     stopTimeout: stop.timeout,
     ...(record.options.logs.driver === 'file' && { logPath: input.logPath }),
     directories: { record: input.directory, run: record.run, writable: record.rootfs.remove },
     runtime,
+  }
+}
+
+function inspectedMount(mount: NormalizedMount): InspectedMount {
+  const { type, target } = mount
+  const source =
+    type === 'image'
+      ? (mount.image?.id ?? mount.source)
+      : type !== 'tmpfs'
+        ? mount.source
+        : undefined
+  return {
+    type,
+    target,
+    ...(source !== undefined && { source }),
+    readonly: type === 'image' || mount.readonly,
+    anonymous: type === 'volume' && mount.anonymous,
   }
 }
 
