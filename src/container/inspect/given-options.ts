@@ -70,7 +70,7 @@ function givenMount(mount: NormalizedMount): Mount {
     }
     case 'tmpfs':
       return present(mount)
-    case 'image': {
+    default: {
       const { image, source, ...same } = mount
       return { ...same, source: image?.id ?? source }
     }
@@ -82,8 +82,6 @@ function givenStorage({ size }: { size: number | undefined }): 'tmpfs' | { size:
 }
 
 function givenBlkio(blkio: NormalizedBlockIo): BlockIo {
-  const rates = (list: { path: string; rate: number }[]) =>
-    Object.fromEntries(list.map(({ path, rate }) => [path, rate]))
   return present({
     weight: blkio.weight,
     weightDevice: Object.fromEntries(blkio.weightDevice.map(({ path, weight }) => [path, weight])),
@@ -92,6 +90,10 @@ function givenBlkio(blkio: NormalizedBlockIo): BlockIo {
     readIops: rates(blkio.readIops),
     writeIops: rates(blkio.writeIops),
   })
+}
+
+function rates(list: NormalizedBlockIo['readBps']): Record<string, number> {
+  return Object.fromEntries(list.map(({ path, rate }) => [path, rate]))
 }
 
 function ruleText({ type = 'a', major, minor, access }: DeviceRule): string {

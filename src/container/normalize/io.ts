@@ -20,8 +20,14 @@ interface Throttle {
   rate: number
 }
 
-/** @throws `KEELSON_INVALID_OPTION` */
-export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefined {
+/**
+ * @param least a rate; with 0, which is no limit, one that there was can be taken away
+ * @throws `KEELSON_INVALID_OPTION`
+ */
+export function blockIo(
+  given: BlockIo | undefined,
+  least: 0 | 1 = 1,
+): NormalizedBlockIo | undefined {
   if (given === undefined) return undefined
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw invalid('blkio', `must be an object, not ${show(given)}`)
@@ -32,17 +38,21 @@ export function blockIo(given: BlockIo | undefined): NormalizedBlockIo | undefin
       const checked = range('blkio.weightDevice', weight, 10, 1000) ?? 0
       return { path: devicePath(path), weight: checked }
     }),
-    readBps: throttles('readBps', given.readBps),
-    writeBps: throttles('writeBps', given.writeBps),
-    readIops: throttles('readIops', given.readIops),
-    writeIops: throttles('writeIops', given.writeIops),
+    readBps: throttles('readBps', given.readBps, least),
+    writeBps: throttles('writeBps', given.writeBps, least),
+    readIops: throttles('readIops', given.readIops, least),
+    writeIops: throttles('writeIops', given.writeIops, least),
   }
 }
 
-function throttles(name: string, rates: Record<string, Size> | undefined): Throttle[] {
+function throttles(
+  name: string,
+  rates: Record<string, Size> | undefined,
+  least: 0 | 1,
+): Throttle[] {
   return entries(`blkio.${name}`, rates).map(([path, rate]) => {
     const parsed = parseSize(rate, `blkio.${name}`)
-    if (parsed < 1) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
+    if (parsed < least) throw invalid(`blkio.${name}`, `has no rate above 0 for ${path}`)
     return { path: devicePath(path), rate: parsed }
   })
 }

@@ -44,7 +44,8 @@ fn memory(resources: &mut Resources) -> Result<Vec<Write>> {
         .take()
         .filter(|&reservation| reservation != 0)
     {
-        writes.push(Write::new("memory.low", limit_or_max(reservation)));
+        // -1 is that nothing is reserved, where "max" would be that everything is.
+        writes.push(Write::new("memory.low", reservation.max(0)));
     }
     Ok(writes)
 }
@@ -138,9 +139,15 @@ fn io(resources: &mut Resources) -> Vec<Write> {
     ];
     for (key, devices) in throttles {
         for device in devices {
+            let rate = match device.rate {
+                // v1's way to say "no limit".
+                0 => "max".into(),
+                rate => rate.to_string(),
+            };
+            let (major, minor) = (device.major, device.minor);
             writes.push(Write::new(
                 "io.max",
-                format!("{}:{} {key}={}", device.major, device.minor, device.rate),
+                format!("{major}:{minor} {key}={rate}"),
             ));
         }
     }
