@@ -196,8 +196,9 @@ export class EngineCore {
       }
       const containers = new Containers(containersContext)
       await sweepClaims({ helper: launcher, places: networkPlaces })
-      await sweepNetworks({ helper: launcher, places: networkPlaces })
       const again = await repairContainers(containersContext)
+      // After what containers had on networks that are no more has been given back.
+      await sweepNetworks({ helper: launcher, places: networkPlaces })
       await repairVolumes(volumesContext)
       await containers.startAgain(again)
       return new EngineCore({

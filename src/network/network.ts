@@ -169,6 +169,8 @@ export class Network {
     const { helper, places } = this.#context
     const { id, name } = this.record
     await using _ = await this.#lock()
+    // Another may have its name by now.
+    if ((await loadNetwork(places, name))?.id !== id) return await this.#forget()
     // First: whoever claims an address now sees that it is not ready any more, and comes after this.
     const wasReady = existsSync(places.ready(id))
     await rm(places.ready(id), { force: true })
@@ -191,11 +193,9 @@ export class Network {
         firewall: planBridgeRules(this.record, 'delete'),
       })
     }
-    const there = (await loadNetwork(places, name))?.id === id
-    if (there) await rm(places.record(name), { force: true })
-    await rm(places.run(id), { recursive: true, force: true })
-    await rm(places.bridgeLock(id), { force: true })
-    if (there) this.#context.emit('network.remove', aboutNetwork(this.record))
+    await rm(places.record(name), { force: true })
+    await this.#forget()
+    this.#context.emit('network.remove', aboutNetwork(this.record))
   }
 
   /**
@@ -210,7 +210,7 @@ export class Network {
     await using _ = await this.#lock()
     if (existsSync(places.ready(id))) return
     if ((await loadNetwork(places, name))?.id !== id) {
-      await rm(places.bridgeLock(id), { force: true })
+      await this.#forget()
       throw keelsonError('KEELSON_NETWORK_NOT_FOUND', `The network ${name} was removed.`, {
         network: name,
         hint: 'engine.networks.create() makes another.',
@@ -247,6 +247,13 @@ export class Network {
       'network-forward-drop',
       `Packets of the network ${this.name} to and from other hosts are dropped by the firewall of this host (${dropping.join(', ')}).`,
     )
+  }
+
+  /** What of one that is not there any more may have been made again by a start that came too late. */
+  async #forget(): Promise<void> {
+    const { places } = this.#context
+    await rm(places.run(this.id), { recursive: true, force: true })
+    await rm(places.bridgeLock(this.id), { force: true })
   }
 
   /** Those of containers that are ending are gone soon. */

@@ -4,6 +4,7 @@ import { acquireLock, tryLock } from '../store/lock.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import type { ClaimsContext } from './claims.ts'
 import { claimedAddresses } from './addresses/ipam.ts'
+import { sweepEmptyNames } from './names/name-files.ts'
 import { loadNetworks } from './record.ts'
 
 const RUN = /^([0-9a-f]{64})(\.lock)?$/
@@ -15,7 +16,10 @@ export async function sweepNetworks(context: ClaimsContext): Promise<void> {
   const runs = await readdir(places.runs).catch(() => [])
   const known = new Set((await loadNetworks(places)).map(({ id }) => id))
   const ids = new Set(runs.flatMap((name) => RUN.exec(name)?.[1] ?? []))
-  for (const id of ids) if (!known.has(id)) await sweepRun(context, id)
+  for (const id of ids) {
+    if (known.has(id)) sweepEmptyNames(places, id)
+    else await sweepRun(context, id)
+  }
   const records = await readdir(places.records).catch(() => [])
   const torn = records.filter((name) => name.endsWith(TEMPORARY_SUFFIX))
   if (torn.length === 0) return

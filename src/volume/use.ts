@@ -90,12 +90,17 @@ export async function volumeSource(
 
 /** Whether an anonymous volume goes with its container. */
 export async function keepVolume(
-  { places }: Pick<VolumesContext, 'places'>,
+  context: VolumesContext,
   name: string,
   keep: boolean,
 ): Promise<void> {
+  const { places } = context
+  const wanted = (record: VolumeRecord | undefined) =>
+    record?.anonymous === undefined || record.anonymous.keep === keep
+  if (wanted(await loadVolume(places, name))) return
+  await using _ = await lockVolume(context, name)
   const record = await loadVolume(places, name)
-  if (record?.anonymous === undefined || record.anonymous.keep === keep) return
+  if (record?.anonymous === undefined) return
   const anonymous = { ...record.anonymous, keep }
   await saveVolume(places.record(name), { ...record, anonymous })
 }

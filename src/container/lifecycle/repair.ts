@@ -6,10 +6,12 @@ import { tryLock } from '../../store/lock.ts'
 import type { ContainersContext } from '../containers-context.ts'
 import { leftSomething, repairCrash, takeDown, tryMonitorLock } from '../core.ts'
 import { readState } from './monitor-state.ts'
-import { decodeClaim, FULL_ID, sweepNames } from '../record/names.ts'
+import { decodeClaim } from '../record/claim.ts'
+import { sweepNames } from '../record/stale-names.ts'
 import { sweepIds } from '../namespaces/id-claims.ts'
-import { CLAIM, RECORD, type ContainerPlaces } from '../record/places.ts'
+import { CLAIM, FULL_ID, RECORD, type ContainerPlaces } from '../record/places.ts'
 import { finishRemoval, withdraw } from './remove.ts'
+import { finishRename } from './rename.ts'
 import { loadRecord, type ContainerRecord } from '../record/record.ts'
 import { isActive } from './state.ts'
 
@@ -45,7 +47,7 @@ export async function repairContainers(context: ContainersContext): Promise<stri
       return undefined
     }),
   )
-  await sweepNames(run.launcher, places)
+  for (const stale of await sweepNames(run.launcher, places)) await finishRename(context, stale)
   await sweepIds(
     run.launcher,
     places,

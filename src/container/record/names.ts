@@ -1,22 +1,17 @@
 /**
  * Names of containers: a file each, made by link(2), so that a name has one owner however many processes want it, and is never seen
- * half written. A crash may leave a name without its container; the next who wants it takes it over.
+ * half written. A crash may leave a name without its container, which the next who wants it takes over; one in the middle of a rename leaves
+ * two, of which the container's record says the right one, and the next engine that opens releases the other.
  */
 import { randomInt } from 'node:crypto'
-import { link, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { link, readFile, rm, stat } from 'node:fs/promises'
 import { keelsonError } from '../../errors.ts'
 import type { Helper } from '../../runtime/protocol.ts'
 import { converting, errnoOf, storageError } from '../../store/errno.ts'
 import { acquireLock } from '../../store/lock.ts'
 import { ADJECTIVES, NOUNS } from './name-words.ts'
-import type { ContainerPlaces } from './places.ts'
-
-/** Content of a name's file. */
-export interface NameClaim {
-  id: string
-  /** Directory of the engine that made it: its lock says whether that engine lives. */
-  engine: string
-}
+import { decodeClaim, type NameClaim } from './claim.ts'
+import { FULL_ID, type ContainerPlaces } from './places.ts'
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$/
 const ATTEMPTS = 64
@@ -47,8 +42,10 @@ export function generateName(attempt: number): string {
 }
 
 /**
- * Claims `wanted`, or a generated name. @param claim path of a file that holds the {@link NameClaim}
+ * Claims `wanted`, or a generated name.
  *
+ * @param claim path of a file that holds the {@link NameClaim}
+ * @param locked the caller holds the lock of names
  * @throws `KEELSON_NAME_IN_USE` with the `container` that has it
  */
 export async function claimName(
@@ -56,10 +53,13 @@ export async function claimName(
   places: ContainerPlaces,
   claim: string,
   wanted: string | undefined,
+  { locked = false }: { locked?: boolean } = {},
 ): Promise<string> {
   for (let attempt = 0; ; attempt++) {
     const name = wanted ?? generateName(attempt)
-    const owner = await take(helper, places, claim, name)
+    const owner = await take(places, claim, name, () =>
+      locked ? dropStale(places, name) : lockAndDrop(helper, places, name),
+    )
     if (owner === undefined) return name
     if (wanted !== undefined || attempt === ATTEMPTS) {
       throw keelsonError('KEELSON_NAME_IN_USE', `The name ${name} is in use by a container.`, {
@@ -85,22 +85,15 @@ export async function releaseName(
   const path = places.name(name)
   // Only its owner, or who repairs after its death, releases a name: between the look and the removal nobody else can have it.
   if ((await readClaim(path))?.id !== id) return
-  await converting('remove', path, () => rm(path, { force: true }))
-}
-
-/** Removes the names whose containers a crash took. */
-export async function sweepNames(helper: Helper, places: ContainerPlaces): Promise<void> {
-  for (const name of await converting('read', places.names, () => readdir(places.names))) {
-    await dropStale(helper, places, name)
-  }
+  await remove(path)
 }
 
 /** Whose the name is; `undefined`: ours now. */
 async function take(
-  helper: Helper,
   places: ContainerPlaces,
   claim: string,
   name: string,
+  drop: () => Promise<string | undefined>,
 ): Promise<string | undefined> {
   for (;;) {
     try {
@@ -109,26 +102,42 @@ async function take(
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw storageError(error, 'create', places.name(name))
     }
-    const owner = await dropStale(helper, places, name)
+    const owner = await drop()
     if (owner !== undefined) return owner
   }
 }
 
-/** Removes a name that no container has any more. @returns the id of the container that has it */
-async function dropStale(
+/** {@link dropStale}, by who does not hold the lock yet: most names are not stale, which can be seen without. */
+async function lockAndDrop(
   helper: Helper,
   places: ContainerPlaces,
   name: string,
 ): Promise<string | undefined> {
-  const path = places.name(name)
-  const seen = await readClaim(path)
-  if (seen !== undefined && (await exists(places, seen.id))) return seen.id
+  const owner = await ownerOf(places, name)
+  if (owner !== undefined) return owner
   // Two who find the same name stale must not remove each other's.
   await using _ = await acquireLock(helper, places.namesLock, 'exclusive')
-  const claim = await readClaim(path)
-  if (claim !== undefined && (await exists(places, claim.id))) return claim.id
+  return await dropStale(places, name)
+}
+
+/** Removes a name that no container has any more, under the lock of names. @returns the id of the container that has it */
+export async function dropStale(
+  places: ContainerPlaces,
+  name: string,
+): Promise<string | undefined> {
+  const owner = await ownerOf(places, name)
+  if (owner === undefined) await remove(places.name(name))
+  return owner
+}
+
+/** The id of the container that has the name, though it may have another beside it. */
+export async function ownerOf(places: ContainerPlaces, name: string): Promise<string | undefined> {
+  const claim = await readClaim(places.name(name))
+  return claim !== undefined && (await exists(places, claim.id)) ? claim.id : undefined
+}
+
+async function remove(path: string): Promise<void> {
   await converting('remove', path, () => rm(path, { force: true }))
-  return undefined
 }
 
 /** In this order: what is being created becomes the other in between. */
@@ -144,20 +153,6 @@ async function readClaim(path: string): Promise<NameClaim | undefined> {
   return decodeClaim(await readFile(path, 'utf8').catch(() => ''))
 }
 
-/** `undefined` for what no engine wrote whole. */
-export function decodeClaim(text: string): NameClaim | undefined {
-  try {
-    const value = JSON.parse(text) as Partial<NameClaim> | null
-    if (typeof value?.id !== 'string' || typeof value.engine !== 'string') return undefined
-    return FULL_ID.test(value.id) ? { id: value.id, engine: value.engine } : undefined
-  } catch {
-    return undefined
-  }
-}
-
 function pick(words: readonly string[]): string {
   return words[randomInt(words.length)] ?? ''
 }
-
-/** A container's id. */
-export const FULL_ID = /^[0-9a-f]{64}$/

@@ -7,7 +7,7 @@ export class ContainerPlaces {
   readonly names: string
   /** A file a range of ids that a container has. */
   readonly ids: string
-  /** Held by who takes a name over that a crash left, or a range of ids. */
+  /** Held by who renames, or takes a name over that a crash left, or a range of ids. */
   readonly namesLock: string
   readonly runs: string
   /** Segments of the journal of events. */
@@ -54,6 +54,11 @@ export class ContainerPlaces {
     return join(this.records, `.${id}.removing`)
   }
 
+  /** The claim of a name until it is linked to it. No container can have such a name. */
+  claiming(id: string): string {
+    return join(this.names, `.${id}`)
+  }
+
   name(name: string): string {
     return join(this.names, name)
   }
@@ -74,5 +79,7 @@ export const MONITOR_SOCKET = 'monitor.sock'
  * that has been taken down.
  */
 export const CGROUPS = 'cgroups.json'
-/** In the directory of a container that is being made: {@link NameClaim}. */
+/** In the directory of a container that is being made: `NameClaim`. */
 export const CLAIM = 'name'
+/** A container's id. */
+export const FULL_ID = /^[0-9a-f]{64}$/

@@ -6,7 +6,7 @@ import type { ExecutionParameters } from '../../oci/image-config.ts'
 import { keelsonError } from '../../errors.ts'
 import type { PreparedRootfs } from '../../snapshot/snapshotter.ts'
 import { readRecord, writeRecord } from '../../store/records.ts'
-import { FULL_ID } from './names.ts'
+import { FULL_ID } from './places.ts'
 import type { ClaimedIds } from '../namespaces/id-claims.ts'
 import type { NormalizedCreate } from '../normalize/create.ts'
 

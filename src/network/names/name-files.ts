@@ -73,9 +73,16 @@ export function hasName(places: NetworkPlaces, network: string, name: string): b
   return holders.some((holder) => existsSync(join(places.endpoints(network), holder)))
 }
 
+/** Removes the directories of names that nobody has, which a crash has left. Who is about to have one makes it again. */
+export function sweepEmptyNames(places: NetworkPlaces, network: string): void {
+  for (const name of entries(places.names(network))) removeEmpty(join(places.names(network), name))
+}
+
 /** Takes everything of a container out of a network's names. */
 export function releaseNames(places: NetworkPlaces, network: string, container: string): void {
-  rmSync(join(places.endpoints(network), container), { force: true })
+  const file = endpointFile(places, network, container)
+  rmSync(file.path, { force: true })
+  rmSync(file.temporary, { force: true })
   for (const name of entries(places.names(network))) {
     unlinkName(places, network, container, name)
   }
@@ -88,17 +95,21 @@ function writeEndpoint(
   addresses: readonly string[],
   name = '',
 ): string {
-  const directory = places.endpoints(network)
-  const file = join(directory, container)
-  const temporary = join(directory, `.${container}`)
+  const { path, temporary } = endpointFile(places, network, container)
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    mkdirSync(places.endpoints(network), { recursive: true, mode: 0o700 })
     writeFileSync(temporary, [...addresses, name, ''].join('\n'), { mode: 0o600 })
-    renameSync(temporary, file)
+    renameSync(temporary, path)
   } catch (error) {
-    throw storageError(error, 'write', file)
+    throw storageError(error, 'write', path)
   }
-  return file
+  return path
+}
+
+/** `temporary`: until it is written to its end. */
+function endpointFile(places: NetworkPlaces, network: string, container: string) {
+  const directory = places.endpoints(network)
+  return { path: join(directory, container), temporary: join(directory, `.${container}`) }
 }
 
 function readEndpoint(
@@ -138,6 +149,10 @@ function linkName(
 function unlinkName(places: NetworkPlaces, network: string, container: string, name: string): void {
   const directory = join(places.names(network), name)
   rmSync(join(directory, container), { force: true })
+  removeEmpty(directory)
+}
+
+function removeEmpty(directory: string): void {
   try {
     rmdirSync(directory)
   } catch {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { checkName, decodeClaim, generateName } from '../../../src/container/record/names.ts'
+import { decodeClaim } from '../../../src/container/record/claim.ts'
+import { checkName, generateName } from '../../../src/container/record/names.ts'
 import { ADJECTIVES, NOUNS } from '../../../src/container/record/name-words.ts'
 
 describe('names', () => {
