@@ -4,19 +4,23 @@ import { setTimeout as pause } from 'node:timers/promises'
 const SETTLED_MS = 3000
 
 /**
- * Looks at every container that the kills have left, whether what the engine says of it is true, and removes them all, the networks too.
+ * Looks at every container that the kills have left, whether what the engine says of it is true, and removes them all, networks and volumes
+ * too; at last what no image needs.
  *
  * @param {import('../dist/index.js').Engine} engine
+ * @param {(idOrName: string) => boolean} spared what is somebody else's
  * @returns {Promise<{ problems: string[], survivors: Record<string, number> }>} `survivors`: how many there were in each state
  */
-export async function checkSurvivors(engine, reference) {
+export async function checkSurvivors(engine, reference, spared) {
   const problems = []
   const survivors = {}
   const said = (container, what) => problems.push(`container ${container.name} ${what}`)
+  const count = (what) => (survivors[what] = (survivors[what] ?? 0) + 1)
   for (const container of await engine.containers.list({ all: true })) {
+    if (spared(container.id)) continue
     try {
       const status = await checkOne(engine, container, (what) => said(container, what))
-      if (status !== undefined) survivors[status] = (survivors[status] ?? 0) + 1
+      if (status !== undefined) count(status)
       await container.remove({ force: true })
     } catch (error) {
       // Those of dead programs go by themselves, as do those that remove themselves.
@@ -25,8 +29,10 @@ export async function checkSurvivors(engine, reference) {
     }
   }
   for (const network of await engine.networks.list()) {
-    survivors.networks = (survivors.networks ?? 0) + 1
+    if (spared(network.name)) continue
+    count('networks')
     try {
+      // Bridge and all: it can still be used.
       const options = { networks: network.name, ports: [80] }
       await engine.run(reference, ['/bin/busybox', 'true'], options)
       await network.remove()
@@ -34,6 +40,33 @@ export async function checkSurvivors(engine, reference) {
       problems.push(`network ${network.name}: ${error.stack}\n  ${error.cause?.stack ?? ''}`)
     }
   }
+  for (const volume of await engine.volumes.list()) {
+    if (spared(volume.name)) continue
+    count('volumes')
+    try {
+      // Whoever was killed while it was filled had not begun to use it. The anonymous ones are empty.
+      const mounts = [{ type: 'volume', source: volume.name, target: '/bin' }]
+      if (volume.name.length < 64) {
+        await engine.run(reference, ['/bin/busybox', 'true'], { mounts })
+      }
+      await volume.remove()
+    } catch (error) {
+      problems.push(`volume ${volume.name}: ${error.stack}\n  ${error.cause?.stack ?? ''}`)
+    }
+  }
+  for (const image of await engine.images.list()) {
+    // What was committed or made, and what lost its name.
+    if (image.references.some((name) => spared(name) || name === reference)) continue
+    count('images')
+    try {
+      await engine.run(image, ['/bin/busybox', 'true'])
+      await image.remove()
+    } catch (error) {
+      if (error.code === 'KEELSON_COMMAND_NOT_FOUND') await image.remove()
+      else problems.push(`image ${image.id}: ${error.stack}\n  ${error.cause?.stack ?? ''}`)
+    }
+  }
+  await engine.images.prune()
   return { problems, survivors }
 }
 
@@ -92,12 +125,14 @@ async function checkLogs(container, said) {
 }
 
 async function checkExec(container, said) {
+  const before = await container.state()
   try {
     await container.exec(['/bin/busybox', 'true'])
   } catch (error) {
-    const { status } = await container.state()
-    // It ends by itself, and starts again.
+    const { status, startedAt } = await container.state()
+    // It ends by itself, and starts again: maybe in between.
     if (error.code === 'KEELSON_CONTAINER_STATE' || status !== 'running') return
+    if (startedAt?.getTime() !== before.startedAt?.getTime()) return
     said(`runs, and cannot be entered: ${error.stack}`)
   }
 }

@@ -4,15 +4,29 @@ import { expect, it } from 'vitest'
 import { root } from '../support/repository.ts'
 
 /** Fewer where the processor is emulated: it is as slow in using an engine as in killing it. */
-const rounds = process.env['KEELSON_TEST_SLOWNESS'] === undefined ? 4 : 2
+const slow = process.env['KEELSON_TEST_SLOWNESS'] !== undefined
+const rounds = slow ? 1 : 3
 
 it('kills at random moments leave nothing that the next engine does not repair', async () => {
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ['torture/main.mjs', '--rounds', `${rounds}`, '--seed', '400'],
-    {
-      cwd: root,
-    },
-  ).catch((error: { stdout: string }) => error)
-  expect(stdout).toContain(`${rounds} of ${rounds} rounds left nothing behind`)
+  const output = await torture('--rounds', `${rounds}`, '--seed', '400')
+  expect(output).toContain(`${rounds} of ${rounds} rounds left nothing behind`)
 })
+
+it('a program killed in the middle of any operation leaves nothing that the next engine does not repair', async () => {
+  const output = await torture('--sweep', 'all', '--strike', 'node', '--every', '40', '--seed', '7')
+  expect(output).toMatch(/^(\d+) of \1 strikes left nothing behind$/m)
+})
+
+it('a container has one name after a kill at any step of its renaming', async () => {
+  const every = slow ? '12' : '3'
+  const output = await torture('--sweep', 'rename', '--strike', 'node', '--every', every)
+  expect(output).toMatch(/^(\d+) of \1 strikes left nothing behind$/m)
+})
+
+async function torture(...options: string[]): Promise<string> {
+  const command = ['torture/main.mjs', '--seed', '0', ...options]
+  const { stdout } = await promisify(execFile)(process.execPath, command, { cwd: root }).catch(
+    (error: { stdout: string }) => error,
+  )
+  return stdout
+}
