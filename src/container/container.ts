@@ -376,11 +376,11 @@ export class Container implements AsyncDisposable {
    * @example
    * ```ts
    * import { Engine } from 'keelson'
-   * import pg from 'pg'
+   * import { Pool } from 'pg'
    *
    * await using engine = await Engine.open()
    * const database = await engine.containers.get('database')
-   * const pool = new pg.Pool({ user: 'postgres', stream: () => database.createConnection(5432) })
+   * const pool = new Pool({ user: 'postgres', stream: () => database.createConnection(5432) })
    * ```
    */
   createConnection(port: number, options: ConnectOptions = {}): ContainerConnection {

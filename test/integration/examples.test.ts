@@ -37,6 +37,15 @@ const EXPECTED: Record<string, Expected> = {
     output: /^hello\nstopped with exit code 0\n$/,
     files: { 'dump.sql': /CREATE TABLE public\.words[^]*\nhello\n/ },
   },
+  'database-client.ts': {
+    script: (registry) => `example ${registry}/postgres:15`,
+    output: /^hello from a pool\n$/,
+  },
+  'two-tier.ts': {
+    script: (registry) => `example ${registry}/postgres:15`,
+    output: /^visit 1\nvisit 2\nthe database has 2\n$/,
+  },
+  'network-service.ts': { output: /^asked for \/orders\/7\nthe order is shipped\n$/ },
   'logs.ts': {
     output:
       /^(\S+Z stdout part \d\n){2}(?=[^]*stdout part 3\n)(?=[^]*stderr no part 4\n)(\S+Z .*\n){2}exit code 1\n$/,
@@ -69,6 +78,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'keelson-examples-'))
   await mkdir(join(directory, 'node_modules'))
   await symlink(root, join(directory, 'node_modules/keelson'))
+  await symlink(join(root, 'node_modules/pg'), join(directory, 'node_modules/pg'))
   registry = await dockerRegistry()
   const images = [await busyboxImage(), await postgresImage()]
   for (const { layout, name } of images) await pushLayout(layout, name, registry)
