@@ -8,6 +8,7 @@ import type { ContainersContext } from './container/containers-context.ts'
 import { ContainerPlaces } from './container/record/places.ts'
 import { Removals } from './container/lifecycle/removals.ts'
 import { peerOf } from './container/namespaces/peer-of.ts'
+import { connectContainer, disconnectContainer } from './container/networks/change.ts'
 import { repairContainers } from './container/lifecycle/repair.ts'
 import { normalizeRunOptions } from './container/normalize/normalize.ts'
 import type { RunOptions } from './container/options/options.ts'
@@ -135,6 +136,12 @@ export class EngineCore {
       const networks = new Networks({
         helper: launcher,
         places: networkPlaces,
+        members: {
+          connect: async (network, member, options) =>
+            await connectContainer((await containers.get(member)).core, network, options),
+          disconnect: async (network, member, options) =>
+            await disconnectContainer((await containers.get(member)).core, network, options),
+        },
         ending,
         listen: (...args) => listeners.open(...args),
         warn: (code, message) => resolved.onWarning({ code, message }),

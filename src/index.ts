@@ -59,6 +59,7 @@ export type { ContainerFilters } from './container/filters.ts'
 export type {
   ContainerHealth,
   ContainerInspect,
+  ContainerNetwork,
   ContainerState,
   InspectedMount,
 } from './container/inspect/inspect.ts'
@@ -100,6 +101,11 @@ export type { PullProgress } from './image/progress.ts'
 export type { Network } from './network/network.ts'
 export type { NetworkInspect } from './network/network.ts'
 export type { ListenOptions, NetworkListener } from './network/listen/listener.ts'
+export type {
+  NetworkConnectOptions,
+  NetworkDisconnectOptions,
+  NetworkMember,
+} from './network/members.ts'
 export type { NetworkOptions, SubnetOptions } from './network/network-options.ts'
 export type { NetworkFilters, Networks } from './network/networks.ts'
 export type { PortProtocol, PortSpec } from './network/firewall/ports.ts'

@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import type { Readable } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import type { Image } from '../image/image.ts'
+import { readAttached } from '../network/endpoint/attached.ts'
 import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
 import { parseSignal, signalName } from '../util/signals.ts'
 import type { Duration } from '../util/duration.ts'
@@ -167,6 +168,7 @@ export class Container implements AsyncDisposable {
       record,
       state,
       hostname: hostnameOf(record.id, options, hostname()),
+      attached: isActive(state.status) ? readAttached(record.run) : undefined,
       runtime: await configOf(this.#core),
       directory: context.places.directory(this.id),
       logPath: context.places.log(this.id),

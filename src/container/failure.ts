@@ -1,5 +1,6 @@
 /** The one place where the helper's facts about a failed start become an error of the engine. */
 import { keelsonError, KeelsonError } from '../errors.ts'
+import { linkFailure } from '../network/failure.ts'
 import { helperFailure } from '../runtime/connection.ts'
 import type { HelperFailure } from '../runtime/protocol.ts'
 
@@ -128,6 +129,8 @@ function portInUse(detail: string, init: object): KeelsonError {
 }
 
 function byErrno(failure: HelperFailure, init: object): KeelsonError {
+  const unsupported = linkFailure(failure, init)
+  if (unsupported !== undefined) return unsupported
   const what = `The container could not be set up (${sentence(failure)}).`
   switch (failure.errno ?? '') {
     case 'ENOSPC':

@@ -2,7 +2,9 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FirewallCommand } from '../runtime/network-protocol.ts'
 import type { Helper } from '../runtime/protocol.ts'
-import { claimedAddresses } from './addresses/ipam.ts'
+import { tryLock } from '../store/lock.ts'
+import { claimedAddresses, type AddressClaim } from './addresses/ipam.ts'
+import { attachedLock, readAttached } from './endpoint/attached.ts'
 import { releaseNames } from './names/name-files.ts'
 import type { NetworkPlaces } from './places.ts'
 
@@ -47,14 +49,43 @@ export async function releaseMember(
  */
 export async function sweepClaims({ helper, places }: ClaimsContext): Promise<void> {
   for (const network of await directories(places.runs)) {
+    await sweepNetworkClaims({ helper, places }, network)
     const claims = await claimedAddresses(places.addresses(network))
-    const there = await Promise.all(claims.map(({ owner }) => exists(owner)))
-    await forget(
-      { helper, places },
-      network,
-      claims.filter((_, n) => there[n] === false),
-    )
+    const unsettled = claims.filter((claim) => !isAttached(network, claim))
+    for (const claim of unsettled) await forgetUnsettled({ helper, places }, network, claim)
   }
+}
+
+/** Of one that was connected by a program that was killed before it was done. */
+async function forgetUnsettled(
+  context: ClaimsContext,
+  network: string,
+  claim: AddressClaim,
+): Promise<void> {
+  const lock = await tryLock(context.helper, attachedLock(claim.owner), 'exclusive')
+  if (lock === undefined) return
+  await using _ = lock
+  if (!isAttached(network, claim)) await forget(context, network, [claim])
+}
+
+/** Whether the container knows of it. One that keeps no list is being started, or is a run. */
+function isAttached(network: string, { owner }: AddressClaim): boolean {
+  const attached = readAttached(owner)
+  return attached === undefined || attached.endpoints.some((each) => each.network === network)
+}
+
+/** Gives back what containers have on a network that are no more. */
+export async function sweepNetworkClaims(
+  { helper, places }: ClaimsContext,
+  network: string,
+): Promise<void> {
+  const claims = await claimedAddresses(places.addresses(network))
+  const there = await Promise.all(claims.map(({ owner }) => exists(owner)))
+  await forget(
+    { helper, places },
+    network,
+    claims.filter((_, n) => there[n] === false),
+  )
 }
 
 async function forget(

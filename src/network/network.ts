@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:net'
 import { getSystemErrorName } from 'node:util'
-import { keelsonError } from '../errors.ts'
+import { KeelsonError, keelsonError } from '../errors.ts'
 import type { Helper } from '../runtime/protocol.ts'
 import { acquireLock } from '../store/lock.ts'
 import type { Emit } from '../util/emit.ts'
@@ -14,6 +14,13 @@ import { nameHost } from './names/name-files.ts'
 import type { NetworkEvents } from './events.ts'
 import type { ListenOptions, NetworkListener } from './listen/listener.ts'
 import { serverOf } from './listen/member-id.ts'
+import { sweepNetworkClaims } from './claims.ts'
+import type {
+  Members,
+  NetworkConnectOptions,
+  NetworkDisconnectOptions,
+  NetworkMember,
+} from './members.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
@@ -21,6 +28,7 @@ import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './rec
 export interface NetworkContext {
   helper: Helper
   places: NetworkPlaces
+  members: Members
   /** Resolves when the containers of this engine that have ended have given back what they had. */
   ending: () => Promise<unknown>
   warn(code: string, message: string): void
@@ -161,6 +169,61 @@ export class Network {
   }
 
   /**
+   * Puts a container on it, at once when it runs and for all its starts to come: it gets an interface (`eth1`, ...), an address, and its
+   * names on this network, and finds those of others; the programs in it go on. The way to everything else, and its published ports with
+   * it, go by the network of the highest priority that has a way out.
+   *
+   * @param container itself, its name, its id, or the first digits of that; it runs, stands still, or does not run
+   * @throws `KEELSON_NETWORK_CONNECTED` when it is on it already, `KEELSON_NETWORK_MODE` for one that shares another's network or was
+   *   created with none, `KEELSON_CONTAINER_STATE`, `KEELSON_CONTAINER_NOT_FOUND`, `KEELSON_NETWORK_NOT_FOUND` when this network was
+   *   removed, `KEELSON_ADDRESS_IN_USE`, `KEELSON_NO_ADDRESS`, `KEELSON_INVALID_OPTION`, `KEELSON_UNSUPPORTED`,
+   *   `KEELSON_NETWORK_FAILED`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const backend = await engine.networks.get('backend')
+   * await backend.connect('web', { aliases: ['frontend'], ip: '10.77.0.10' })
+   * ```
+   */
+  async connect(container: NetworkMember, options: NetworkConnectOptions = {}): Promise<void> {
+    await this.#context.members.connect(this, nameOf(container), options)
+  }
+
+  /**
+   * Takes a container off it, at once when it runs: its interface goes, with every connection by it; its address and names are free when
+   * this returns. Where the way to everything else went by this network, it goes by the next one.
+   *
+   * @param container as for {@link Network.connect}
+   * @throws `KEELSON_NETWORK_NOT_CONNECTED`, `KEELSON_NETWORK_MODE`, `KEELSON_CONTAINER_STATE`, `KEELSON_CONTAINER_NOT_FOUND`,
+   *   `KEELSON_NETWORK_FAILED`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const backend = await engine.networks.get('backend')
+   * await backend.disconnect('web')
+   * ```
+   */
+  async disconnect(
+    container: NetworkMember,
+    options: NetworkDisconnectOptions = {},
+  ): Promise<void> {
+    const { helper, places, members } = this.#context
+    try {
+      await members.disconnect(this, nameOf(container), options)
+    } catch (error) {
+      const gone = KeelsonError.is(error) && error.code === 'KEELSON_CONTAINER_NOT_FOUND'
+      if (!gone || options.force !== true) throw error
+      await sweepNetworkClaims({ helper, places }, this.id)
+    }
+  }
+
+  /**
    * Removes it. Of one that is not there any more, nothing is to be done.
    *
    * @throws `KEELSON_NETWORK_IN_USE` with the `containers` and `servers` that have an address in it
@@ -270,6 +333,15 @@ export class Network {
     await mkdir(places.runs, { recursive: true, mode: 0o700 })
     return await acquireLock(helper, places.bridgeLock(this.record.id), 'exclusive')
   }
+}
+
+function nameOf(member: NetworkMember): string {
+  if (typeof member === 'string') return member
+  if (typeof member === 'object' && typeof member?.id === 'string') return member.id
+  throw keelsonError('KEELSON_INVALID_OPTION', 'What is to be connected is no container.', {
+    option: 'container',
+    hint: 'Pass a container, its name or its id.',
+  })
 }
 
 /** Whoever is first makes it; that it is there already is what all others are told. */

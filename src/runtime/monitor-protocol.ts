@@ -2,6 +2,7 @@
  * The typed form of the part of `docs/helper-protocol.md` that is about monitors. Frames, answers and errors are those of the launcher's
  * protocol (`./protocol.ts`); the connection is to the monitor's unix socket, and any number of programs may have one.
  */
+import type { NetworkChange } from './network-protocol.ts'
 import type { HelperFailure, StdioEvent } from './protocol.ts'
 
 /** What a monitor carries out. Times are milliseconds. */
@@ -165,6 +166,8 @@ export interface MonitorOperations {
     },
     object,
   ]
+  /** Answered when the container is on these networks. While it is being started, it waits for that. */
+  network: [NetworkChange, object]
   resize: [TerminalSize & { exec?: string }, object]
   /** Answered when the program has been executed; the events `stdio` (container: the exec's id) and `exec-exit` come on this connection. */
   exec: [ExecPlan, { pid: number; warnings: string[] }]

@@ -27,7 +27,15 @@ export type LinkOperation =
     }
   | { do: 'address'; name: string; address: string; prefix: number }
   /** Without `to`: the default route. `metric`: the smallest wins. */
-  | { do: 'route'; name: string; to?: string; via?: string; metric?: number }
+  | {
+      do: 'route'
+      name: string
+      to?: string
+      via?: string
+      metric?: number
+      /** In the place of one to the same destination. */
+      replace?: boolean
+    }
   /** Missing: fine. */
   | { do: 'delete'; name: string }
   /** /proc/sys, e.g. `net/ipv4/conf/kl0/route_localnet`. Only below `net/`. */
@@ -64,6 +72,25 @@ export interface NetworkPlan {
    * only when nothing is in it.
    */
   remove: string[]
+}
+
+/** Other networks for a container that runs: the operation `network` of its monitor. All of it or nothing. */
+export interface NetworkChange {
+  /** In the place of the plan that it was started with: for its restarts, and for its end. */
+  plan: NetworkPlan
+  /** On the host, the other ends in the container's namespace; then inside. */
+  host: LinkOperation[]
+  inside: LinkOperation[]
+  /** When something of these fails: each, as far as it can be done. */
+  undo: { host: LinkOperation[]; inside: LinkOperation[] }
+  /** In one batch. */
+  firewall: FirewallCommand[]
+  /** What fails is passed over. */
+  force?: boolean
+  /** Written when it is done, and replaced at once. */
+  files: { path: string; text: string }[]
+  /** Removed when it is done, as `remove` of a plan. */
+  release: string[]
 }
 
 /** Answers inside the container, by UDP and TCP. */

@@ -87,6 +87,17 @@ impl Worker {
         protocol::decode(frame).ok()
     }
 
+    /// Says something to one that hears it; without waiting for one that does not.
+    pub fn tell(&self, value: &impl serde::Serialize) -> Result<()> {
+        const STEP: &str = "tell a worker";
+        let bytes = protocol::encode(value);
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match rustix::net::send(&self.socket, &bytes, flags).step(STEP)? {
+            sent if sent == bytes.len() => Ok(()),
+            _ => Err(Failure::new(STEP).errno(Errno::AGAIN)),
+        }
+    }
+
     /// Waits for the answer of a short one.
     pub fn wait(mut self) -> Result<()> {
         let report = loop {

@@ -23,12 +23,12 @@ use crate::run::{
 
 /// One run of the container.
 pub struct Life {
-    key: u64,
+    pub(super) key: u64,
     pub container: Container,
     began: Instant,
-    names: Option<Attendant>,
+    pub(super) names: Option<Attendant>,
     /// The program was executed.
-    executed: bool,
+    pub(super) executed: bool,
     pub(super) frozen: bool,
     /// Since when it has been asked to freeze.
     pub(super) freezing: Option<Instant>,
@@ -341,6 +341,7 @@ impl Monitor<'_> {
         self.tell_state();
         let ok = raw(&json!({ "pid": pid, "warnings": warnings }));
         self.answer_waiters(Awaited::Start, &Ok(ok));
+        self.change_postponed();
     }
 
     /// Pid 1 has ended.
@@ -453,6 +454,7 @@ impl Monitor<'_> {
         self.answer_waiters(Awaited::End, &Ok(raw(&self.state)));
         // What was limited and counted is so anew for the next run.
         self.remains.dismantle();
+        self.change_postponed();
         self.timers.set(Timer::Restart, after);
     }
 
@@ -490,6 +492,7 @@ impl Monitor<'_> {
             self.poller.remove(&door);
         }
         self.over = true;
+        self.change_postponed();
     }
 
     /// The lifeline has ended: so does the container, with everything it has left.

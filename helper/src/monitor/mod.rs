@@ -15,6 +15,7 @@ mod lifecycle;
 mod log;
 #[expect(clippy::module_inception, reason = "the struct, and its loop")]
 mod monitor;
+mod networks;
 mod pause;
 mod plan;
 mod relay;

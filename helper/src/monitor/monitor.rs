@@ -12,6 +12,7 @@ use super::checks::Checking;
 use super::door::Door;
 use super::execs::Execs;
 use super::lifecycle::{Life, Waiter};
+use super::networks::Postponed;
 use super::plan::MonitorPlan;
 use super::relay::Relay;
 use super::restart::History;
@@ -81,6 +82,8 @@ pub struct Monitor<'a> {
     /// A health check that is under way.
     pub(super) checking: Option<Checking>,
     pub(super) waiters: Vec<Waiter>,
+    /// Changes of its networks, until it has been started.
+    pub(super) postponed: Vec<Postponed>,
     pub(super) timers: Timers,
     pub(super) history: History,
     /// A program was executed.
@@ -141,6 +144,7 @@ impl<'a> Monitor<'a> {
             execs: Execs::default(),
             checking: None,
             waiters: Vec::new(),
+            postponed: Vec::new(),
             timers,
             history: History::default(),
             has_run: false,

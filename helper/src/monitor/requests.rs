@@ -105,6 +105,7 @@ impl Monitor<'_> {
                 self.update(resources, restart)?;
                 return Ok(Some(raw(&json!({}))));
             }
+            "network" => self.change_networks(request, decode(frame)?),
             "resize" => {
                 let Resize {
                     columns,

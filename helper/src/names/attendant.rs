@@ -63,6 +63,29 @@ impl Attendant {
             .watch(poller, questions)
     }
 
+    /// From the next question on it answers so.
+    pub fn change<T>(
+        mut self,
+        service: NameService,
+        poller: &Poller<T>,
+        questions: T,
+    ) -> Option<Self>
+    where
+        T: Into<u64> + From<u64> + Copy,
+    {
+        let told = match &self.server {
+            Some((server, _)) => server.tell(&service),
+            None => Ok(()),
+        };
+        self.service = service;
+        if told.is_ok() {
+            return Some(self);
+        }
+        // One that does not listen is replaced.
+        self.dismiss(poller);
+        self.watch(poller, questions)
+    }
+
     /// Ends the service: with the last socket in it the container's network namespace goes.
     pub fn close<T: Into<u64> + From<u64>>(mut self, poller: &Poller<T>) {
         self.unwatch(poller);

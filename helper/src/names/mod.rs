@@ -15,13 +15,13 @@ mod sockets;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use attendant::Attendant;
 pub use sockets::Sockets;
 
 /// `NameService` of `src/runtime/network-protocol.ts`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NameService {
     /// In the container's namespace.
     listen: SocketAddrV4,

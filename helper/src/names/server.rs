@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::book;
@@ -18,7 +20,7 @@ use super::{NameService, Sockets};
 use crate::error::{Result, Step};
 use crate::launch::report;
 use crate::poller::Poller;
-use crate::protocol::Report;
+use crate::protocol::{FrameReader, Report, decode};
 use crate::sys;
 
 /// Without a question for so long it ends.
@@ -43,7 +45,10 @@ enum Token {
 }
 
 struct Server<'a> {
-    service: &'a NameService,
+    service: NameService,
+    parent: &'a OwnedFd,
+    /// What the parent says.
+    news: FrameReader,
     poller: Poller<Token>,
     datagrams: UdpSocket,
     listener: TcpListener,
@@ -73,7 +78,7 @@ pub fn run(service: &NameService, sockets: &Sockets, parent: &OwnedFd) -> Infall
 }
 
 impl<'a> Server<'a> {
-    fn new(service: &'a NameService, sockets: &Sockets, parent: &OwnedFd) -> Result<Self> {
+    fn new(service: &NameService, sockets: &Sockets, parent: &'a OwnedFd) -> Result<Self> {
         let _ = rustix::thread::set_name(c"keelson-names");
         // What it reads is from strangers. Its files belong to its user.
         let none = CapabilitySet::empty();
@@ -89,7 +94,9 @@ impl<'a> Server<'a> {
         poller.add(&listener, Token::Connections)?;
         poller.add(parent, Token::Parent)?;
         Ok(Server {
-            service,
+            service: service.clone(),
+            parent,
+            news: FrameReader::default(),
             poller,
             datagrams,
             listener,
@@ -113,13 +120,29 @@ impl<'a> Server<'a> {
                 match token {
                     Token::Datagrams => self.receive(),
                     Token::Connections => self.accept(),
-                    // It says nothing; so it is gone.
+                    Token::Parent if self.hear_parent() => {}
                     Token::Parent => return Ok(()),
                     Token::Connection(key) => self.hear_connection(key),
                     Token::Forward(key) => self.hear_forward(key),
                 }
             }
         }
+    }
+
+    /// False when it is gone.
+    fn hear_parent(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match rustix::net::recv(self.parent, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((length, _)) if length > 0 => self.news.push(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            _ => return false,
+        }
+        while let Ok(Some(frame)) = self.news.next() {
+            if let Ok(service) = decode(frame) {
+                self.service = service;
+            }
+        }
+        true
     }
 
     fn next_due(&self) -> Instant {

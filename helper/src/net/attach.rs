@@ -48,6 +48,11 @@ impl NetworkPlan {
         self.host.is_empty()
     }
 
+    /// What takes its rules away.
+    pub fn end(&self) -> &[FirewallCommand] {
+        &self.firewall.end
+    }
+
     /// Before anything is made: takes the ports, or says which one is taken.
     pub fn reserve(&self) -> Result<Vec<OwnedFd>> {
         self.ports.iter().map(Port::take).collect()

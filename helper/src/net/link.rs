@@ -51,6 +51,9 @@ pub enum LinkOperation {
         to: Option<String>,
         via: Option<IpAddr>,
         metric: Option<u32>,
+        /// In the place of one to the same destination.
+        #[serde(default)]
+        replace: bool,
     },
     /// Into the network namespace of the peer, or the one at this path. It is down there, and without addresses.
     Move {
@@ -128,7 +131,8 @@ impl Links {
                     to,
                     via,
                     metric,
-                } => self.route(name, to.as_deref(), *via, *metric)?,
+                    replace,
+                } => self.route(name, to.as_deref(), *via, *metric, *replace)?,
                 LinkOperation::Move {
                     name,
                     rename,
@@ -265,6 +269,7 @@ impl Links {
         to: Option<&str>,
         via: Option<IpAddr>,
         metric: Option<u32>,
+        replace: bool,
     ) -> Result<()> {
         const RTA_DST: u16 = 1;
         const RTA_OIF: u16 = 4;
@@ -301,7 +306,8 @@ impl Links {
             0,
         ];
         let index = self.index(name)?;
-        let mut message = Message::new(NEWROUTE, ACK | CREATE, step)
+        let flags = ACK | CREATE | if replace { REPLACE } else { 0 };
+        let mut message = Message::new(NEWROUTE, flags, step)
             .header(&header)
             .put_u32(RTA_OIF, index);
         if let Some((address, _)) = destination {

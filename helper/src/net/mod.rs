@@ -1,7 +1,9 @@
 //! Networks: links, addresses, routes and firewall rules, by netlink. No program is executed.
 
 mod attach;
+mod change;
 mod firewall;
+mod inside;
 mod link;
 mod member;
 mod netlink;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 
 pub use attach::{NetworkPlan, detach};
+pub use change::NetworkChange;
 pub use firewall::{Command as FirewallCommand, Firewall};
 pub use link::{LinkOperation, Links};
 pub use member::{Membership, join_network, listen};

@@ -26,7 +26,7 @@ use super::standby::{ProgramOrder, Standby, lost};
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::names::{Attendant, NameService};
-use crate::net::{FirewallCommand, detach};
+use crate::net::{FirewallCommand, NetworkChange, NetworkPlan, detach};
 use crate::protocol::raw;
 use crate::sys;
 
@@ -174,6 +174,14 @@ impl Container {
         Some(Attendant::new(self.names.take()?, sockets))
     }
 
+    /// It runs with these networks from now on.
+    pub fn change_networks(&mut self, change: &NetworkChange, plan: &NetworkPlan) -> Result<()> {
+        let pid = self.pid().as_raw_nonzero().get() as u32;
+        change.carry_out(Some((self.program.pidfd(), pid)))?;
+        self.remains.change_networks(plan);
+        Ok(())
+    }
+
     /// Takes in what has arrived; false when nothing more will.
     pub fn hear(&mut self) -> bool {
         self.program.hear()
@@ -303,6 +311,12 @@ impl Remains {
         self.removal.firewall.clear();
         failures.extend(remove_trees(&self.removal.claims));
         failures
+    }
+
+    /// What is given back at its end is that of this plan.
+    pub fn change_networks(&mut self, plan: &NetworkPlan) {
+        self.removal.claims.clone_from(&plan.remove);
+        self.removal.firewall = plan.end().to_vec();
     }
 
     /// With others beside its own.

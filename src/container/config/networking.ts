@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { KeelsonError, keelsonError } from '../../errors.ts'
 import type { Networks } from '../../network/networks.ts'
-import { attachContainer, type Attached } from '../../network/endpoint/attach.ts'
+import { attachContainer, type Attaching } from '../../network/endpoint/attach.ts'
+import type { Joining } from '../../network/endpoint/join.ts'
 import { HOST_GATEWAY, resolversOf } from '../../network/names/names.ts'
 import type { PublishedPort } from '../../network/firewall/ports.ts'
 import type { NetworkPlaces } from '../../network/places.ts'
@@ -15,17 +16,25 @@ export interface NetworkingContext {
   places: NetworkPlaces
 }
 
+/** A container as its networks know it. */
+export interface NetworkedContainer {
+  id: string
+  /** Absent: a run's. */
+  name?: string
+  hostname: string
+  /** Directory whose end means that nobody will start it any more. */
+  owner: string
+}
+
 /**
  * Claims what a container that is about to start has on its networks; nothing where it is on none. Only when everything else has been
  * checked: it has to be given back when there is no start.
- *
- * @param owner directory whose end means that nobody will start it any more
  */
 export async function attachNetworks(
   { networks, places }: NetworkingContext,
-  container: { id: string; name?: string; hostname: string; owner: string },
+  container: NetworkedContainer,
   options: Pick<NormalizedContainer, 'network' | 'ports' | 'dns' | 'extraHosts'>,
-): Promise<Attached | undefined> {
+): Promise<Attaching | undefined> {
   const { network, ports } = options
   if (!Array.isArray(network)) return undefined
   const attachments = await Promise.all(
@@ -41,10 +50,22 @@ export async function attachNetworks(
       { option: 'extraHosts', hint: 'Add a network of the driver bridge, or give an address.' },
     )
   }
-  const { id, name, hostname, owner } = container
-  const names = [...(name === undefined ? [] : [name]), hostname, id.slice(0, 12)]
-  const resolvers = options.dns ?? hostResolvers()
-  return await attachContainer(places, { id, owner }, names, attachments, ports, resolvers)
+  return await attachContainer(
+    places,
+    joining(container),
+    attachments,
+    ports,
+    resolversFor(options),
+  )
+}
+
+export function joining({ id, name, hostname, owner }: NetworkedContainer): Joining {
+  return { id, owner, names: [...(name === undefined ? [] : [name]), hostname, id.slice(0, 12)] }
+}
+
+/** Who is asked for names that are not of its networks. */
+export function resolversFor({ dns }: Pick<NormalizedContainer, 'dns'>): readonly string[] {
+  return dns ?? hostResolvers()
 }
 
 function wantsGateway({ extraHosts }: Pick<NormalizedContainer, 'extraHosts'>): boolean {
@@ -66,10 +87,10 @@ function scopeOf(link: string): number | undefined {
 }
 
 /** What the files of a container tell of its networks. */
-export function ownNetwork(attached: Attached | undefined): OwnNetwork {
+export function ownNetwork(attaching: Attaching | undefined): OwnNetwork {
   return {
-    addresses: attached?.endpoints.flatMap(({ addresses }) => addresses) ?? [],
-    gateways: attached?.gateways ?? [],
+    addresses: attaching?.attached.endpoints.flatMap(({ addresses }) => addresses) ?? [],
+    gateways: attaching?.gateways ?? [],
   }
 }
 

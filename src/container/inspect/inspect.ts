@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { ExecutionParameters } from '../../oci/image-config.ts'
+import type { Attached, AttachedEndpoint } from '../../network/endpoint/attached.ts'
 import type { ContainerStatus, MonitorState } from '../../runtime/monitor-protocol.ts'
 import { commandLine } from '../config/command.ts'
 import { exitOf, type ContainerExit } from '../lifecycle/monitor-state.ts'
@@ -24,6 +25,19 @@ export interface ContainerState extends ContainerExit {
   stopped: boolean
   restartCount: number
   health?: ContainerHealth
+}
+
+/** What a container is on one of its networks. */
+export interface ContainerNetwork {
+  id: string
+  name: string
+  /** Of IPv4 and IPv6. */
+  addresses: string[]
+  mac: string
+  /** Its name in the container: `eth0`. */
+  interface: string
+  aliases: readonly string[]
+  priority: number
 }
 
 export interface ContainerHealth {
@@ -53,6 +67,8 @@ export interface ContainerInspect {
   hostname: string
   /** Which users of the host its users are; absent: the same. */
   userMappings?: UserMappings
+  /** Those that it is on now; none when it does not run, and where it has no network of its own. */
+  networks: ContainerNetwork[]
   /** What `create()` makes its like of; see {@link GivenOptions}. */
   options: GivenOptions
   /** What is mounted, besides the system's own: with the names of volumes that have none, those that the image declares among them. */
@@ -121,6 +137,7 @@ export function inspectContainer(input: {
   record: ContainerRecord
   state: ContainerState
   hostname: string
+  attached: Attached | undefined
   runtime: OciConfig
   directory: string
   logPath: string
@@ -139,6 +156,7 @@ export function inspectContainer(input: {
     command: commandLine(record.options, parameters),
     hostname: input.hostname,
     ...userMappings(runtime),
+    networks: (input.attached?.endpoints ?? []).map(containerNetwork),
     options: givenOptions(record, input.sink),
     mounts: record.options.mounts.map(inspectedMount),
     imageConfig: parameters,
@@ -148,6 +166,11 @@ export function inspectContainer(input: {
     directories: { record: input.directory, run: record.run, writable: record.rootfs.remove },
     runtime,
   }
+}
+
+function containerNetwork(endpoint: AttachedEndpoint): ContainerNetwork {
+  const { network, name, addresses, mac, interface: link, aliases, priority } = endpoint
+  return { id: network, name, addresses, mac, interface: link, aliases, priority }
 }
 
 function inspectedMount(mount: NormalizedMount): InspectedMount {

@@ -12,7 +12,9 @@ import { leftSomething, repairCrash, type ContainerCore } from '../core.ts'
 import { runnable } from './create.ts'
 import { startFailure, startWarning } from '../failure.ts'
 import { attachSink } from '../logs/sink.ts'
+import { forgetAttached, writeAttached } from '../../network/endpoint/attached.ts'
 import { attachNetworks, ownNetwork } from '../config/networking.ts'
+import { lockNetworks } from '../networks/lock.ts'
 import { hostnameOf } from '../namespaces/hostname.ts'
 import { findPeers, mustHavePeers } from '../namespaces/peers.ts'
 import { usernsOf } from '../namespaces/userns.ts'
@@ -42,6 +44,8 @@ export async function startContainer(
   await mustHavePeers(record.options, context.run.peer)
   // Of a run whose monitor was killed.
   if (leftSomething(record)) await repairCrash(context, record)
+  // Whoever connects it to a network sees it either as it was, or started.
+  await using _ = await lockNetworks(core, signal)
   const client = await core.launch()
   // From here no other process can begin to remove it; one that did before has moved the record.
   await core.mustAllow('start')
@@ -86,15 +90,19 @@ async function openSink(core: ContainerCore, client: MonitorClient): Promise<voi
 }
 
 /** What its monitor is to do: with the addresses and ports of this start, and the files that tell of them. */
-async function planStart({ context, record }: ContainerCore, config: OciConfig) {
-  const { places, run } = context
+async function planStart(core: ContainerCore, config: OciConfig) {
+  const { places, run } = core.context
+  // Another process may have connected it to other networks.
+  const record = await core.refresh()
   const { id, name } = record
+  forgetAttached(record.run)
   const { options } = await findPeers(record.options, run.peer, hostname())
   const userns = record.ids?.mappings ?? usernsOf(run, options)
   const container = { id, name, hostname: hostnameOf(id, options, hostname()), owner: record.run }
-  const attached = await attachNetworks(run.networking, container, options)
-  await writeBundle(record.run, id, options, ownNetwork(attached), userns)
-  const keelson = { ...config.keelson, ...(attached && { network: attached.plan }) }
+  const attaching = await attachNetworks(run.networking, container, options)
+  if (attaching !== undefined) writeAttached(record.run, attaching.attached)
+  await writeBundle(record.run, id, options, ownNetwork(attaching), userns)
+  const keelson = { ...config.keelson, ...(attaching && { network: attaching.plan }) }
   return planMonitor({
     record,
     config: { ...config, keelson },

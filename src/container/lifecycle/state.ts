@@ -16,6 +16,7 @@ export type ContainerAction =
   | 'attach'
   | 'exec'
   | 'connect'
+  | 'change its networks'
   | 'read its processes'
 
 /**
@@ -27,6 +28,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     restart: 'running',
     rename: 'created',
     update: 'created',
+    'change its networks': 'created',
     attach: 'created',
     remove: 'removing',
     'remove by force': 'removing',
@@ -38,6 +40,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     pause: 'paused',
     rename: 'running',
     update: 'running',
+    'change its networks': 'running',
     attach: 'running',
     exec: 'running',
     connect: 'running',
@@ -51,6 +54,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     unpause: 'running',
     rename: 'paused',
     update: 'paused',
+    'change its networks': 'paused',
     attach: 'paused',
     connect: 'paused',
     'read its processes': 'paused',
@@ -62,6 +66,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     restart: 'running',
     rename: 'restarting',
     update: 'restarting',
+    'change its networks': 'restarting',
     attach: 'restarting',
     connect: 'restarting',
     'remove by force': 'removing',
@@ -82,6 +87,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     restart: 'running',
     rename: 'exited',
     update: 'exited',
+    'change its networks': 'exited',
     attach: 'exited',
     remove: 'removing',
     'remove by force': 'removing',
@@ -95,6 +101,7 @@ const PHRASES: Partial<Record<ContainerAction, string>> = {
   exec: 'execute in',
   attach: 'attach to',
   connect: 'connect to',
+  'change its networks': 'change the networks of',
   'read its processes': 'read the processes of',
 }
 

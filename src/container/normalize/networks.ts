@@ -40,10 +40,10 @@ export function networking({ networks, ports }: ContainerOptions): {
     networks as Exclude<typeof networks, SharedWith>,
     published.length > 0,
   )
-  if (published.length > 0 && typeof network === 'string') {
+  if (published.length > 0 && (typeof network === 'string' || network.length === 0)) {
     throw invalid(
       'ports',
-      `needs a network, and networks is ${network}`,
+      `needs a network, and networks is ${network === 'host' ? 'host' : 'none'}`,
       network === 'host'
         ? "A program on the host's network is reached at its own ports."
         : 'Leave networks out, or name one.',
@@ -58,15 +58,16 @@ function attachments(
 ): 'none' | 'host' | NormalizedAttachment[] {
   if (networks === undefined) return needed ? [attachment(DEFAULT_NETWORK)] : 'none'
   if (networks === 'none' || networks === 'host') return networks
+  // None so far is not never any.
   const all = (Array.isArray(networks) ? networks : [networks]).map(attachment)
-  if (all.length === 0) return 'none'
   const names = all.map(({ network }) => network)
   const twice = names.find((name, n) => names.indexOf(name) !== n)
   if (twice !== undefined) throw invalid('networks', `names ${twice} twice`)
   return all
 }
 
-function attachment(given: string | NetworkAttachment): NormalizedAttachment {
+/** @throws `KEELSON_INVALID_OPTION` */
+export function attachment(given: string | NetworkAttachment): NormalizedAttachment {
   const options = typeof given === 'string' ? { network: given } : given
   if (typeof options !== 'object' || options === null) {
     throw invalid('networks', 'must hold names of networks, or objects')

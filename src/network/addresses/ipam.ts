@@ -80,15 +80,19 @@ async function readClaim(path: string): Promise<{ container: string; owner: stri
   return container && owner ? { container, owner } : undefined
 }
 
+/** @throws `KEELSON_INVALID_OPTION` unless a container may have that address */
+export function checkWanted(subnet: Subnet, address: Address): void {
+  if (contains(subnet.prefix, address) && usable(subnet, address)) return
+  throw keelsonError(
+    'KEELSON_INVALID_OPTION',
+    `The address ${formatAddress(address)} is not one for containers of ${formatPrefix(subnet.prefix)}.`,
+    { option: 'ip', hint: 'It must lie within the subnet, and not be its gateway or broadcast.' },
+  )
+}
+
 async function claimThat(directory: string, subnet: Subnet, temporary: string, address: Address) {
+  checkWanted(subnet, address)
   const text = formatAddress(address)
-  if (!contains(subnet.prefix, address) || !usable(subnet, address)) {
-    throw keelsonError(
-      'KEELSON_INVALID_OPTION',
-      `The address ${text} is not one for containers of ${formatPrefix(subnet.prefix)}.`,
-      { option: 'ip', hint: 'It must lie within the subnet, and not be its gateway or broadcast.' },
-    )
-  }
   const file = await take(directory, temporary, address)
   if (file !== undefined) return { address, file }
   throw keelsonError('KEELSON_ADDRESS_IN_USE', `The address ${text} is in use.`, {

@@ -1,6 +1,6 @@
 /** A container's place in one network, as operations. Pure. */
 import { createHash } from 'node:crypto'
-import { formatAddress, type Address } from '../addresses/address.ts'
+import { formatAddress, type Address, type Family } from '../addresses/address.ts'
 import type { LinkOperation } from '../../runtime/network-protocol.ts'
 import { bridgeName, type NetworkRecord } from '../record.ts'
 
@@ -10,10 +10,9 @@ export interface Endpoint {
   /** At most one of each family. */
   addresses: Address[]
   mac: string
-  /** The container's n-th: `eth<n>`. */
+  /** Its interface is `eth<n>`, as long as it is there. */
   index: number
-  /** It is the way to everything else. */
-  defaultRoute: boolean
+  priority: number
 }
 
 /** Operations on the host, and inside the container's namespace. */
@@ -22,12 +21,13 @@ export interface EndpointPlan {
   inside: LinkOperation[]
 }
 
+/** The link with its addresses. */
 export function planEndpoint(endpoint: Endpoint): EndpointPlan {
-  const { network, addresses, index } = endpoint
+  const { network, addresses } = endpoint
   const outside = linkName(network.id, endpoint.container)
   // Until it is in its namespace, a name there must not be taken here.
   const temporary = `${outside}p`
-  const name = `eth${index}`
+  const name = interfaceName(endpoint)
   return {
     host: hostLinks(endpoint, outside, temporary),
     inside: [
@@ -37,14 +37,48 @@ export function planEndpoint(endpoint: Endpoint): EndpointPlan {
         return { do: 'address', name, address: formatAddress(address), prefix }
       }),
       { do: 'set', name, up: true },
-      ...(endpoint.defaultRoute && !network.internal ? defaultRoutes(endpoint, name) : []),
     ],
   }
+}
+
+/** Takes the link away, from wherever it got to. */
+export function planRemoval(endpoint: Endpoint): EndpointPlan {
+  const outside = linkName(endpoint.network.id, endpoint.container)
+  // With one end of a pair the other goes.
+  if (endpoint.network.driver === 'bridge') {
+    return { host: [{ do: 'delete', name: outside }], inside: [] }
+  }
+  const names = [`${outside}p`, interfaceName(endpoint)]
+  return { host: [], inside: names.map((name) => ({ do: 'delete', name })) }
 }
 
 /** The host's end of a container's link: one name for whoever computes it. */
 export function linkName(network: string, container: string): string {
   return `kv${createHash('sha256').update(`${network} ${container}`).digest('hex').slice(0, 11)}`
+}
+
+/** What it is called in the container. */
+export function interfaceName({ index }: Pick<Endpoint, 'index'>): string {
+  return `eth${index}`
+}
+
+/** By priority; of equal ones the container was on the first before. */
+export function inOrder<Each extends Endpoint>(endpoints: readonly Each[]): Each[] {
+  return endpoints.toSorted((a, b) => b.priority - a.priority)
+}
+
+/** The way to everything else, by what network it leads in each family: the first that leads anywhere. */
+export function planRoutes(endpoints: readonly Endpoint[]): Map<Family, LinkOperation> {
+  const routes = new Map<Family, LinkOperation>()
+  for (const endpoint of endpoints.filter(({ network }) => !network.internal)) {
+    for (const address of endpoint.addresses) {
+      const subnet = subnetOf(endpoint.network, address)
+      if (subnet === undefined || routes.has(address.family)) continue
+      const via = formatAddress(subnet.gateway)
+      routes.set(address.family, { do: 'route', name: interfaceName(endpoint), via })
+    }
+  }
+  return routes
 }
 
 /**
@@ -61,7 +95,7 @@ function hostLinks({ network, mac }: Endpoint, name: string, peer: string): Link
   const mtu = network.mtu !== undefined && { mtu: network.mtu }
   if (network.driver === 'macvlan') {
     const parent = network.parent ?? ''
-    return [{ do: 'add', name: peer, kind: 'macvlan', parent, mode: 'bridge', mac }]
+    return [{ do: 'add', name: peer, kind: 'macvlan', parent, mode: 'bridge', mac, ...mtu }]
   }
   return [
     // One that a crash left would be in the way.
@@ -77,14 +111,6 @@ function hostLinks({ network, mac }: Endpoint, name: string, peer: string): Link
       up: true,
     },
   ]
-}
-
-function defaultRoutes({ network, addresses }: Endpoint, name: string): LinkOperation[] {
-  return addresses.flatMap((address) => {
-    const subnet = subnetOf(network, address)
-    if (subnet === undefined) return []
-    return [{ do: 'route', name, via: formatAddress(subnet.gateway) } as const]
-  })
 }
 
 function subnetOf({ subnets }: NetworkRecord, { family }: Address) {

@@ -4,8 +4,11 @@ import { keelsonError, KeelsonError } from '../../errors.ts'
 import { helperFailure } from '../../runtime/connection.ts'
 import type { Helper, ListeningHandle, SocketMaker } from '../../runtime/protocol.ts'
 import { tryLock } from '../../store/lock.ts'
+import { formatAddress } from '../addresses/address.ts'
 import { releaseMember } from '../claims.ts'
-import { giveBack, joinNetwork, type Claims } from '../endpoint/attach.ts'
+import { planEndpoint, planRemoval, planRoutes } from '../endpoint/endpoint.ts'
+import { giveBack, joinNetwork } from '../endpoint/join.ts'
+import type { JoinedEndpoint } from '../endpoint/plan.ts'
 import { hasName } from '../names/name-files.ts'
 import type { Network } from '../network.ts'
 import type { NetworkPlaces } from '../places.ts'
@@ -49,31 +52,32 @@ export async function joinAs(
   // As long as it is held, the name is this program's.
   const lock = await tryLock(helper, path, 'exclusive')
   if (lock === undefined) throw nameInUse(network, name)
-  const claims: Claims = { addresses: [], others: [] }
+  let endpoint: JoinedEndpoint | undefined
   let joined = false
   const leave = async () => {
     // The address last, when nothing answers there any more.
-    await giveBack(claims.others)
+    await giveBack(endpoint?.claims.names ?? [])
     if (joined) await helper.request('network.leave', { member })
-    await helper.request('network.apply', { links: unlink, firewall: [] })
-    await giveBack(claims.addresses)
+    const links = endpoint === undefined ? [] : planRemoval(endpoint).host
+    await helper.request('network.apply', { links, firewall: [] })
+    await giveBack(endpoint?.claims.addresses ?? [])
     await lock.release()
   }
-  let unlink: { do: 'delete'; name: string }[] = []
   try {
     // Of a program that was killed.
     await releaseMember(context, id, memberId(name))
     await mustBeFree(context, network, name)
-    const self = { id: memberId(name), owner }
-    const attachment = { network, aliases: [] }
-    const { links, endpoint } = await joinNetwork(places, self, [name], attachment, 0, claims)
-    if (network.record.driver === 'bridge') unlink = [{ do: 'delete', name: endpoint.interface }]
+    const self = { id: memberId(name), owner, names: [name] }
+    endpoint = await joinNetwork(places, self, { network, aliases: [] }, 0)
+    const { host, inside } = planEndpoint(endpoint)
+    const links = { host, inside: [...inside, ...planRoutes([endpoint]).values()] }
     await helper.request('network.join', { member, ...links }, { signal })
     joined = true
+    const addresses = endpoint.addresses.map(formatAddress)
     return {
-      addresses: endpoint.addresses,
+      addresses,
       async listen(port, cancel) {
-        const address = listenAddress(endpoint.addresses, port)
+        const address = listenAddress(addresses, port)
         try {
           return await helper.listen({ member, listen: address }, { signal: cancel })
         } catch (error) {
