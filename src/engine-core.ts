@@ -137,10 +137,10 @@ export class EngineCore {
         helper: launcher,
         places: networkPlaces,
         members: {
-          connect: async (network, member, options) =>
-            await connectContainer((await containers.get(member)).core, network, options),
-          disconnect: async (network, member, options) =>
-            await disconnectContainer((await containers.get(member)).core, network, options),
+          connect: async (network, member, wanted) =>
+            await connectContainer((await containers.get(member)).core, network, wanted),
+          disconnect: async (network, member, wanted) =>
+            await disconnectContainer((await containers.get(member)).core, network, wanted),
         },
         ending,
         listen: (...args) => listeners.open(...args),

@@ -1,6 +1,3 @@
-/** What networks can have done to containers, which they know nothing of. */
-import type { Network } from './network.ts'
-
 /** A container, its name, its id, or the first digits of that. */
 export type NetworkMember = string | { readonly id: string }
 
@@ -27,10 +24,4 @@ export interface NetworkDisconnectOptions {
   force?: boolean
   /** Until the container is being changed. */
   signal?: AbortSignal
-}
-
-/** @internal */
-export interface Members {
-  connect(network: Network, member: string, options: NetworkConnectOptions): Promise<void>
-  disconnect(network: Network, member: string, options: NetworkDisconnectOptions): Promise<void>
 }

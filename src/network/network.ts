@@ -15,14 +15,15 @@ import type { NetworkEvents } from './events.ts'
 import type { ListenOptions, NetworkListener } from './listen/listener.ts'
 import { serverOf } from './listen/member-id.ts'
 import { sweepNetworkClaims } from './claims.ts'
-import type {
-  Members,
-  NetworkConnectOptions,
-  NetworkDisconnectOptions,
-  NetworkMember,
-} from './members.ts'
+import type { NetworkConnectOptions, NetworkDisconnectOptions, NetworkMember } from './members.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
+
+/** What networks have done to containers, which they know nothing of. */
+interface Members {
+  connect(network: Network, member: string, options: NetworkConnectOptions): Promise<void>
+  disconnect(network: Network, member: string, options: NetworkDisconnectOptions): Promise<void>
+}
 
 /** What networks need of their engine. */
 export interface NetworkContext {

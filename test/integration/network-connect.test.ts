@@ -32,6 +32,9 @@ const serve = async (line: string, options: Partial<CreateOptions> = {}): Promis
   await container.ready(wait.port(80), { timeout: '20s' })
   return container
 }
+const dial = async (port: string) =>
+  (await on.host.outside('busybox', 'nc', '-w', '5', '192.0.2.1', port)).stdout
+const rules = async () => (await on.host.exec('nft', 'list', 'table', 'inet', 'keelson')).stdout
 const claims = async (network: Network) => Object.keys((await network.inspect()).containers)
 
 describe('a running container that is connected', () => {
@@ -112,20 +115,17 @@ describe('a running container that is connected', () => {
   it('publishes its ports on the network that leads out', async () => {
     const [low, high] = [await make('low'), await make('high')]
     const server = await serve('here', { networks: 'low', ports: ['18090:80'] })
-    const dial = async () =>
-      (await on.host.outside('busybox', 'nc', '-w', '5', '192.0.2.1', '18090')).stdout
-    const rules = async () => (await on.host.exec('nft', 'list', 'table', 'inet', 'keelson')).stdout
-    expect(await dial()).toBe('here\n')
+    expect(await dial('18090')).toBe('here\n')
     await high.connect(server, { priority: 1 })
     expect(await rules()).toContain(await addressOn(server, 'high'))
-    expect(await dial()).toBe('here\n')
+    expect(await dial('18090')).toBe('here\n')
     await high.disconnect(server)
     expect(await rules()).toContain(await addressOn(server, 'low'))
-    expect(await dial()).toBe('here\n')
+    expect(await dial('18090')).toBe('here\n')
     await low.disconnect(server)
     expect(await rules()).not.toContain('18090')
     await high.connect(server)
-    expect(await dial()).toBe('here\n')
+    expect(await dial('18090')).toBe('here\n')
     await server.remove({ force: true })
     expect(await rules()).not.toContain('18090')
     expect([await claims(low), await claims(high)]).toEqual([[], []])
@@ -136,9 +136,12 @@ describe('a running container that is connected', () => {
     const container = await start({ restart: 'always', detached: true })
     await other.connect(container, { ip: '10.99.3.77' })
     const { pid } = await container.state()
-    const again = new Promise((resolve) => on.test.engine.on('container.start', resolve))
+    const again = new Promise((resolve) =>
+      on.test.engine.on('container.start', (event) => event.pid !== pid && resolve(event)),
+    )
     process.kill(pid, 'SIGKILL')
     expect(await again).toMatchObject({ container: container.id })
+    await expect.poll(() => container.status()).toBe('running')
     expect((await container.state()).restartCount).toBe(1)
     expect(await interfaces(container)).toEqual(['eth0', 'eth1'])
     expect(await addressOn(container, 'other')).toBe('10.99.3.77')
@@ -226,7 +229,9 @@ describe('what cannot be', () => {
 
   it('is another mode', async () => {
     for (const networks of ['none', 'host', { container: (await start()).id }] as const) {
-      const container = await start({ networks })
+      const { image, engine } = on.test
+      const command = ['sleep', '1000']
+      const container = await engine.containers.run({ image, command, networks })
       const mode = { code: 'KEELSON_NETWORK_MODE', networks }
       await expect(on.network.connect(container)).rejects.toMatchObject(mode)
       await expect(on.network.disconnect(container)).rejects.toMatchObject(mode)
@@ -251,7 +256,7 @@ describe('what cannot be', () => {
   it('is an interface that the container has made itself, and nothing is left of the attempt', async () => {
     const other = await make('other')
     const container = await start({ capAdd: ['NET_ADMIN'] })
-    await sh(container, '/bin/busybox ip link add eth1 type dummy')
+    await sh(container, '/bin/busybox ip link add eth1 type bridge')
     expect(await interfaces(container)).toEqual(['eth0', 'eth1'])
     await expect(other.connect(container)).rejects.toMatchObject({
       code: 'KEELSON_NETWORK_FAILED',

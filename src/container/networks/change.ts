@@ -34,7 +34,8 @@ export async function connectContainer(
   const wanted = attachment({ network: network.name, ...rest })
   await changeNetworks(core, signal, async (record, now) => {
     const present = networksOf(record)
-    if (isRecorded(present, network) || endpointOn(now, network) !== undefined) {
+    const recorded = await recordedAs(core, present, network)
+    if (recorded !== undefined || endpointOn(now, network) !== undefined) {
       throw membership('KEELSON_NETWORK_CONNECTED', record, network)
     }
     wantedAddresses(network.record, wanted)
@@ -57,8 +58,8 @@ export async function disconnectContainer(
   await changeNetworks(core, signal, async (record, now) => {
     const present = networksOf(record)
     const endpoint = endpointOn(now, network)
-    const recorded = isRecorded(present, network)
-    if (!recorded && endpoint === undefined) {
+    const recorded = await recordedAs(core, present, network)
+    if (recorded === undefined && endpoint === undefined) {
       if (force) return
       throw membership('KEELSON_NETWORK_NOT_CONNECTED', record, network)
     }
@@ -66,7 +67,7 @@ export async function disconnectContainer(
     if (now !== undefined && endpoint !== undefined) {
       await leave(core, record, now, { network, endpoint, force })
     }
-    const left = present.filter((each) => !names(each, network))
+    const left = present.filter((each) => each !== recorded)
     await core.save({ ...record, options: { ...record.options, network: left } })
     tell(core, 'network.disconnect', network)
   })
@@ -135,7 +136,7 @@ function running(core: ContainerCore, record: ContainerRecord, attached: Running
 /** @throws `KEELSON_NETWORK_MODE` for a container that has no network of its own */
 function networksOf({ id, name, options: { network } }: ContainerRecord): NormalizedAttachment[] {
   if (Array.isArray(network)) return network
-  const facts = { container: id, name, networks: network }
+  const facts = { container: id, containerName: name, networks: network }
   const cannot = `The networks of the container ${name} cannot be changed`
   if (network === 'none') {
     throw keelsonError('KEELSON_NETWORK_MODE', `${cannot}: it was created with none.`, {
@@ -164,7 +165,7 @@ function membership(
     `The container ${name} is ${is ? 'on' : 'not on'} the network ${network.name}${is ? ' already' : ''}.`,
     {
       container: id,
-      name,
+      containerName: name,
       network: network.name,
       hint: is
         ? 'Disconnect it first, to connect it with other options.'
@@ -173,13 +174,20 @@ function membership(
   )
 }
 
-function isRecorded(recorded: readonly NormalizedAttachment[], network: Network): boolean {
-  return recorded.some((each) => names(each, network))
-}
-
-/** By its name, its id, or the first digits of that, as the container was created with. */
-function names(recorded: NormalizedAttachment, { id, name }: Network): boolean {
-  return recorded.network === name || id.startsWith(recorded.network)
+/** Which of its networks this one is: by its name, its id, or the first digits of that, as the container was created with. */
+async function recordedAs(
+  { context }: ContainerCore,
+  recorded: readonly NormalizedAttachment[],
+  { id, name }: Network,
+): Promise<NormalizedAttachment | undefined> {
+  const { networks } = context.run.networking
+  const named = recorded.find(({ network }) => network === name)
+  if (named !== undefined) return named
+  const found = await Promise.allSettled(recorded.map(({ network }) => networks.get(network)))
+  return recorded.find((_, n) => {
+    const network = found[n]
+    return network?.status === 'fulfilled' && network.value.id === id
+  })
 }
 
 function endpointOn(now: Now, { id }: Network): AttachedEndpoint | undefined {
