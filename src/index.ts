@@ -19,7 +19,7 @@ export type { EngineEvent, EngineEvents } from './events/event.ts'
 export type { EventFilters } from './events/filters.ts'
 export type { EventsOptions } from './events/read.ts'
 export type { AboutImage, ImageEvents } from './image/events.ts'
-export type { AboutNetwork, NetworkEvents } from './network/events.ts'
+export type { AboutMember, AboutNetwork, NetworkEvents } from './network/events.ts'
 export type { AboutVolume, VolumeEvents } from './volume/events.ts'
 export type { AboutContainer, ContainerEvents } from './container/events/events.ts'
 export type {

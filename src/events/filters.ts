@@ -47,7 +47,9 @@ export function matchesEvent(event: EngineEvent, filters: EventFilters): boolean
   const facts = event as Facts
   return (
     any(filters.type, (type) => event.type === type || event.type.startsWith(`${type}.`)) &&
-    any(filters.container, (wanted) => isCalled(wanted, facts.container, facts.name)) &&
+    any(filters.container, (wanted) =>
+      isCalled(wanted, facts.container, facts.containerName ?? facts.name),
+    ) &&
     any(filters.network, (wanted) => isCalled(wanted, facts.network, facts.name)) &&
     any(filters.volume, (wanted) => facts.volume === wanted) &&
     any(filters.image, (wanted) => isOfImage(facts, wanted)) &&
@@ -60,6 +62,8 @@ interface Facts {
   container?: string
   network?: string
   name?: string
+  /** Where `name` is another's. */
+  containerName?: string
   volume?: string
   image?: string
   digest?: string

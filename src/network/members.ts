@@ -25,3 +25,9 @@ export interface NetworkDisconnectOptions {
   /** Until the container is being changed. */
   signal?: AbortSignal
 }
+
+/** Who has joined or left. */
+export interface ChangedMember {
+  container: string
+  containerName: string
+}

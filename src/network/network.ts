@@ -15,14 +15,27 @@ import type { NetworkEvents } from './events.ts'
 import type { ListenOptions, NetworkListener } from './listen/listener.ts'
 import { serverOf } from './listen/member-id.ts'
 import { sweepNetworkClaims } from './claims.ts'
-import type { NetworkConnectOptions, NetworkDisconnectOptions, NetworkMember } from './members.ts'
+import type {
+  ChangedMember,
+  NetworkConnectOptions,
+  NetworkDisconnectOptions,
+  NetworkMember,
+} from './members.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
-/** What networks have done to containers, which they know nothing of. */
+/** What networks have done to containers, which they know nothing of. `undefined`: nothing was to be done. */
 interface Members {
-  connect(network: Network, member: string, options: NetworkConnectOptions): Promise<void>
-  disconnect(network: Network, member: string, options: NetworkDisconnectOptions): Promise<void>
+  connect(
+    network: Network,
+    member: string,
+    options: NetworkConnectOptions,
+  ): Promise<ChangedMember | undefined>
+  disconnect(
+    network: Network,
+    member: string,
+    options: NetworkDisconnectOptions,
+  ): Promise<ChangedMember | undefined>
 }
 
 /** What networks need of their engine. */
@@ -190,7 +203,10 @@ export class Network {
    * ```
    */
   async connect(container: NetworkMember, options: NetworkConnectOptions = {}): Promise<void> {
-    await this.#context.members.connect(this, nameOf(container), options)
+    this.#tell(
+      'network.connect',
+      await this.#context.members.connect(this, nameOf(container), options),
+    )
   }
 
   /**
@@ -216,7 +232,7 @@ export class Network {
   ): Promise<void> {
     const { helper, places, members } = this.#context
     try {
-      await members.disconnect(this, nameOf(container), options)
+      this.#tell('network.disconnect', await members.disconnect(this, nameOf(container), options))
     } catch (error) {
       const gone = KeelsonError.is(error) && error.code === 'KEELSON_CONTAINER_NOT_FOUND'
       if (!gone || options.force !== true) throw error
@@ -327,6 +343,11 @@ export class Network {
     if (claims.length === 0) return []
     await ending()
     return await claimedAddresses(places.addresses(this.id))
+  }
+
+  #tell(type: 'network.connect' | 'network.disconnect', member: ChangedMember | undefined): void {
+    if (member === undefined) return
+    this.#context.emit(type, { ...aboutNetwork(this.record), ...member })
   }
 
   async #lock() {

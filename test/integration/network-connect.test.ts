@@ -75,8 +75,18 @@ describe('a running container that is connected', () => {
     const other = await make('other', { subnets: ['10.99.3.0/24'] })
     const server = await start({ name: 'server' })
     const far = await start({ networks: 'other' })
+    const told: unknown[] = []
+    for (const type of ['network.connect', 'network.disconnect'] as const) {
+      on.test.engine.on(type, ({ network, container, containerName }) =>
+        told.push([type, network, container, containerName]),
+      )
+    }
     await other.connect('server', { ip: '10.99.3.77' })
     await other.disconnect('server')
+    expect(told).toEqual([
+      ['network.connect', other.id, server.id, 'server'],
+      ['network.disconnect', other.id, server.id, 'server'],
+    ])
     expect(await interfaces(server)).toEqual(['eth0'])
     expect(await ask(far, 'resolve4', 'server')).toBe('ENOTFOUND')
     expect((await sh(server, 'cat /etc/hosts')).stdout).not.toContain('10.99.3.77')

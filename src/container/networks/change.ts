@@ -5,12 +5,15 @@ import { readAttached, type AttachedEndpoint } from '../../network/endpoint/atta
 import { joinAnother, leaveOne, type Running } from '../../network/endpoint/change.ts'
 import { wantedAddresses } from '../../network/endpoint/join.ts'
 import { releaseNames } from '../../network/names/name-files.ts'
-import type { NetworkConnectOptions, NetworkDisconnectOptions } from '../../network/members.ts'
+import type {
+  ChangedMember,
+  NetworkConnectOptions,
+  NetworkDisconnectOptions,
+} from '../../network/members.ts'
 import type { Network } from '../../network/network.ts'
 import { throwIfAborted } from '../../util/abort.ts'
 import { joining, resolversFor } from '../config/networking.ts'
 import type { ContainerCore } from '../core.ts'
-import { aboutContainer } from '../lifecycle/plan.ts'
 import { isActive } from '../lifecycle/state.ts'
 import { hostnameOf } from '../namespaces/hostname.ts'
 import { abortSignal, refuseUnknown } from '../normalize/call.ts'
@@ -27,12 +30,12 @@ export async function connectContainer(
   core: ContainerCore,
   network: Network,
   options: NetworkConnectOptions,
-): Promise<void> {
+): Promise<ChangedMember | undefined> {
   refuseUnknown(options, ['aliases', 'ip', 'ip6', 'mac', 'priority', 'signal'], 'connect()')
   const { signal: given, ...rest } = options
   const signal = abortSignal(given)
   const wanted = attachment({ network: network.name, ...rest })
-  await changeNetworks(core, signal, async (record, now) => {
+  return await changeNetworks(core, signal, async (record, now) => {
     const present = networksOf(record)
     const recorded = await recordedAs(core, present, network)
     if (recorded !== undefined || endpointOn(now, network) !== undefined) {
@@ -43,7 +46,7 @@ export async function connectContainer(
     if (now !== undefined) await join(core, record, now, { ...wanted, network })
     const networks = [...present, wanted]
     await core.save({ ...record, options: { ...record.options, network: networks } })
-    tell(core, 'network.connect', network)
+    return true
   })
 }
 
@@ -51,16 +54,16 @@ export async function disconnectContainer(
   core: ContainerCore,
   network: Network,
   options: NetworkDisconnectOptions,
-): Promise<void> {
+): Promise<ChangedMember | undefined> {
   refuseUnknown(options, ['force', 'signal'], 'disconnect()')
   const { force = false } = options
   const signal = abortSignal(options.signal)
-  await changeNetworks(core, signal, async (record, now) => {
+  return await changeNetworks(core, signal, async (record, now) => {
     const present = networksOf(record)
     const endpoint = endpointOn(now, network)
     const recorded = await recordedAs(core, present, network)
     if (recorded === undefined && endpoint === undefined) {
-      if (force) return
+      if (force) return false
       throw membership('KEELSON_NETWORK_NOT_CONNECTED', record, network)
     }
     throwIfAborted(signal, 'Disconnecting the container')
@@ -69,24 +72,25 @@ export async function disconnectContainer(
     }
     const left = present.filter((each) => each !== recorded)
     await core.save({ ...record, options: { ...record.options, network: left } })
-    tell(core, 'network.disconnect', network)
+    return true
   })
 }
 
-/** One change at a time, of all processes; what `change` is told stays true meanwhile. */
+/** One change at a time, of all processes; what `change` is told stays true meanwhile. It says whether there was anything to do. */
 async function changeNetworks(
   core: ContainerCore,
   signal: AbortSignal | undefined,
-  change: (record: ContainerRecord, now: Now) => Promise<void>,
-): Promise<void> {
-  await core.turn.run(async () => {
+  change: (record: ContainerRecord, now: Now) => Promise<boolean>,
+): Promise<ChangedMember | undefined> {
+  return await core.turn.run(async () => {
     await core.mustAllow('change its networks')
     // Of another mode it never has networks of its own.
     networksOf(core.record)
     await using _ = await lockNetworks(core, signal)
     const status = await core.mustAllow('change its networks')
     const record = await core.refresh()
-    await change(record, isActive(status) ? readAttached(record.run) : undefined)
+    const changed = await change(record, isActive(status) ? readAttached(record.run) : undefined)
+    return changed ? { container: core.id, containerName: core.record.name } : undefined
   }, signal)
 }
 
@@ -196,15 +200,4 @@ function endpointOn(now: Now, { id }: Network): AttachedEndpoint | undefined {
 
 function hostnameIn({ id, options }: ContainerRecord): string {
   return hostnameOf(id, options, hostname())
-}
-
-function tell({ context, record }: ContainerCore, type: string, network: Network): void {
-  context.journal.append({
-    time: new Date().toISOString(),
-    type,
-    container: record.id,
-    ...aboutContainer(record),
-    network: network.id,
-    networkName: network.name,
-  })
 }
