@@ -67,7 +67,7 @@ describe('a running container that is connected', () => {
       { name: 'net', interface: 'eth0' },
       { name: 'other', interface: 'eth1', addresses: ['10.99.3.77'], aliases: ['api'] },
     ])
-    expect((await server.inspect()).options.network).toHaveLength(2)
+    expect((await server.inspect()).options.networks).toHaveLength(2)
     expect(await claims(other)).toContain(server.id)
   })
 
@@ -295,7 +295,7 @@ describe('several at once', () => {
     expect(await interfaces(container)).toEqual(['eth0', 'eth1', 'eth2', 'eth3', 'eth4'])
     await Promise.all(networks.map((network) => network.disconnect(container)))
     expect(await interfaces(container)).toEqual(['eth0'])
-    expect((await container.inspect()).options.network).toHaveLength(1)
+    expect((await container.inspect()).options.networks).toHaveLength(1)
     for (const network of networks) expect(await claims(network)).toEqual([])
   })
 })
