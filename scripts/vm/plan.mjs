@@ -38,7 +38,7 @@ const NOT_IN_CORE = [
 ]
 
 /** Tests that any user can run and that look at that user's own session. The others need root, and make ordinary users. */
-const ANY_USER = ['session', 'systemd']
+const ANY_USER = ['session', 'systemd', 'oci-runtime/podman']
 
 const DEBIAN_NODE = { title: "Debian's Node", path: '/usr/bin/node' }
 const NEWER_NODE = { title: 'a newer Node', path: `${PAYLOAD}/node` }

@@ -27,12 +27,17 @@ export async function ociRuntime(): Promise<OciRuntime> {
   return { temp, path, image, [Symbol.asyncDispose]: () => temp[Symbol.asyncDispose]() }
 }
 
+/** An ordinary user asks the manager of their own session. */
+export const rootless = process.getuid?.() !== 0
+
 /** What systemd knows of a unit. */
 export async function unitProperties(
   unit: string,
   names: string[],
 ): Promise<Record<string, string>> {
-  const { stdout } = await run('systemctl', ['show', unit, `--property=${names.join(',')}`])
+  const manager = rootless ? '--user' : '--system'
+  const wanted = `--property=${names.join(',')}`
+  const { stdout } = await run('systemctl', [manager, 'show', unit, wanted])
   const lines = stdout.trim().split('\n')
   return Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)))
 }

@@ -1,6 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ociRuntime, systemd, unitProperties, type OciRuntime } from '../../support/oci-runtime.ts'
+import {
+  ociRuntime,
+  rootless,
+  systemd,
+  unitProperties,
+  type OciRuntime,
+} from '../../support/oci-runtime.ts'
 import { run, type Ran } from '../../support/process.ts'
 
 let runtime: OciRuntime
@@ -46,7 +52,7 @@ describe('podman with the helper as its runtime', () => {
     expect(await unitProperties(unit, ['TasksMax', 'TimeoutStopUSec', 'Slice'])).toEqual({
       TasksMax: '30',
       TimeoutStopUSec: '7s',
-      Slice: 'machine.slice',
+      Slice: rootless ? 'user.slice' : 'machine.slice',
     })
     expect(await podman('rm', '-f', '-t', '0', 'scoped')).toMatchObject({ code: 0 })
     expect(await unitProperties(unit, ['ActiveState'])).toEqual({ ActiveState: 'inactive' })
