@@ -167,10 +167,12 @@ describe('ready', () => {
       networks: 'none',
     })
     await container.ready(wait.http({ port: 8080, body: (text) => text === 'well' }))
-    await expect(container.ready(wait.http({ port: 81 }), { timeout: 100 })).rejects.toMatchObject({
-      code: 'KEELSON_WAIT_TIMEOUT',
-      message: expect.stringContaining('listens on port 81'),
-    })
+    await expect(container.ready(wait.http({ port: 81 }), { timeout: 2000 })).rejects.toMatchObject(
+      {
+        code: 'KEELSON_WAIT_TIMEOUT',
+        message: expect.stringContaining('listens on port 81'),
+      },
+    )
   })
 
   it("is when HTTP answers on the host's network", async () => {

@@ -81,7 +81,8 @@ describe('propagation', () => {
   afterAll(async () => {
     await run('umount', ['-R', shared])
   })
-  const mounting: RunOptions = { capAdd: ['SYS_ADMIN'] }
+  // The default AppArmor profile, where there is AppArmor, denies every mount.
+  const mounting: RunOptions = { capAdd: ['SYS_ADMIN'], apparmor: 'unconfined' }
   const hostMounts = async () => {
     const { stdout } = await run('findmnt', ['-rno', 'TARGET'])
     return stdout.split('\n').filter((line) => line.startsWith(`${shared}/`))

@@ -23,8 +23,9 @@ const OBJECT: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
 
-/// It answers within milliseconds; one that hangs must not hang the engine that calls.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// It answers within milliseconds; one that hangs must not hang the engine that calls. As long as systemd itself waits for
+/// what a unit does.
+const PATIENCE: Duration = Duration::from_secs(90);
 const STEP: &str = "ask systemd";
 
 pub struct Connection {

@@ -45,7 +45,8 @@ describe('podman with the helper as its runtime', () => {
 
   it('has systemd make the cgroup, with what annotations ask for', async ({ skip }) => {
     skip(!systemd, 'no systemd with cgroup v2 gives out scopes here')
-    const asked = ['--annotation', 'org.systemd.property.TimeoutStopSec=uint64 7']
+    // An annotation for the runtime comes of it.
+    const asked = ['--stop-timeout', '7']
     const args = ['run', '-d', '--name', 'scoped', ...asked, ...options, '--pids-limit', '30']
     const { stdout } = await podman(...args, 'busybox:1', 'sleep', '1000')
     const unit = `libpod-${stdout.trim()}.scope`
