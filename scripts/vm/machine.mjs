@@ -18,11 +18,10 @@ export function startMachine({ kernel, disk, payload, results }) {
     kernel,
     append: 'root=/dev/nvme0n1 rw console=ttyS0 quiet systemd.show_status=false',
     drive: [scratch('root', disk), scratch('payload', payload)],
-    // one controller with two namespaces: two controllers would be numbered in the order they answer
+    // Of different kinds: two of one kind would be numbered in the order in which the kernel happens to find them.
     device: [
-      'nvme,id=nvme,serial=keelson',
-      'nvme-ns,bus=nvme,drive=root,nsid=1',
-      'nvme-ns,bus=nvme,drive=payload,nsid=2',
+      'nvme,serial=keelson,drive=root',
+      'virtio-blk-pci,drive=payload',
       'virtio-serial-pci',
       `virtserialport,chardev=results,name=${RESULTS}`,
     ],

@@ -9,7 +9,7 @@ export const MIRROR = process.env.KEELSON_DEBIAN_MIRROR ?? 'http://deb.debian.or
 export const USER = 'tester'
 
 export const PACKAGES = [
-  // the cloud kernel has NVMe and ext4 built in: no initrd to unpack
+  // the cloud kernel has NVMe and ext4 built in: no initrd to unpack; udev loads the module of the other disk
   'linux-image-cloud-amd64',
   'systemd-sysv',
   'udev',
@@ -46,7 +46,7 @@ Conflicts=umount.target
 Before=local-fs.target umount.target
 
 [Mount]
-What=/dev/nvme0n2
+What=/dev/vda
 Where=${PAYLOAD}
 Type=ext4
 `,
