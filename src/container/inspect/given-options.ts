@@ -60,21 +60,15 @@ export function givenOptions(
 }
 
 function givenMount(mount: NormalizedMount): Mount {
-  switch (mount.type) {
-    case 'bind':
-      // Checked when the container was made.
-      return mount as Extract<Mount, { type: 'bind' }>
-    case 'volume': {
-      const { source, anonymous, path: _, ...same } = mount
-      return present({ ...same, source: anonymous ? undefined : source })
-    }
-    case 'tmpfs':
-      return present(mount)
-    default: {
-      const { image, source, ...same } = mount
-      return { ...same, source: image?.id ?? source }
-    }
+  // Its words were checked when the container was made.
+  if (mount.type === 'bind') return mount as Extract<Mount, { type: 'bind' }>
+  if (mount.type === 'tmpfs') return present(mount)
+  if (mount.type === 'image') {
+    const { image, source, ...same } = mount
+    return { ...same, source: image?.id ?? source }
   }
+  const { source, anonymous, path: _, ...same } = mount
+  return present({ ...same, source: anonymous ? undefined : source })
 }
 
 function givenStorage({ size }: { size: number | undefined }): 'tmpfs' | { size: number } {

@@ -63,13 +63,14 @@ export function changedLimits(
  * @param around `processors`: of what holds the container, as cgroup v1 takes no empty list; `swap`: whether swap was limited
  */
 export function liftedResources(
-  { devices: _, ...resources }: OciResources,
+  limits: OciResources,
   kept: Partial<NormalizedLimits>,
   around: { processors: string | undefined; swap: boolean },
 ): Omit<OciResources, 'devices'> {
+  const { devices: _, ...resources } = limits
   const { memory, cpu } = resources
   const isLifted = (name: keyof NormalizedLimits) => name in kept && kept[name] === undefined
-  const lifted = {
+  return {
     ...resources,
     ...((memory ?? isLifted('memory')) && {
       memory: {
@@ -86,7 +87,6 @@ export function liftedResources(
     },
     ...(kept.pids === -1 && { pids: { limit: -1 } }),
   }
-  return lifted as Omit<OciResources, 'devices'>
 }
 
 function mergedIo(
@@ -94,10 +94,6 @@ function mergedIo(
   given: NormalizedBlockIo | undefined,
 ): NormalizedBlockIo | undefined {
   if (before === undefined || given === undefined) return given
-  const merged = <T extends { path: string }>(old: readonly T[], own: readonly T[]): T[] => [
-    ...old.filter(({ path }) => own.every((each) => each.path !== path)),
-    ...own,
-  ]
   return {
     weight: given.weight ?? before.weight,
     weightDevice: merged(before.weightDevice, given.weightDevice),
@@ -109,7 +105,6 @@ function mergedIo(
 }
 
 function withoutLifted(blkio: NormalizedBlockIo): NormalizedBlockIo {
-  const limited = (list: NormalizedBlockIo['readBps']) => list.filter(({ rate }) => rate > 0)
   return {
     ...blkio,
     readBps: limited(blkio.readBps),
@@ -117,6 +112,14 @@ function withoutLifted(blkio: NormalizedBlockIo): NormalizedBlockIo {
     readIops: limited(blkio.readIops),
     writeIops: limited(blkio.writeIops),
   }
+}
+
+function merged<T extends { path: string }>(old: readonly T[], own: readonly T[]): T[] {
+  return [...old.filter(({ path }) => own.every((each) => each.path !== path)), ...own]
+}
+
+function limited(list: NormalizedBlockIo['readBps']): NormalizedBlockIo['readBps'] {
+  return list.filter(({ rate }) => rate > 0)
 }
 
 function mergedPages(
