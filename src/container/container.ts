@@ -149,11 +149,12 @@ export class Container implements AsyncDisposable {
 
   /** How it is now. */
   async state(): Promise<ContainerState> {
-    const status = await this.#core.mustBeThere()
+    const status = await this.#core.status()
+    if (status === 'removing') throw this.#core.gone()
     return containerState(status, await this.#core.state())
   }
 
-  /** How it is now, in one word. A container that was removed is `removing`. */
+  /** How it is now, in one word. A container that was removed is `removing`; one whose removal has failed half way is `dead`. */
   async status(): Promise<ContainerStatus> {
     return await this.#core.status()
   }
@@ -471,7 +472,10 @@ export class Container implements AsyncDisposable {
   /**
    * Removes it with everything it wrote. Its name is free when this returns; removing it twice, or by two programs at once, is no error.
    *
-   * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set
+   * What it has on the disk goes after that. Should that fail (`onWarning` hears why), the container is `dead`: listed, found by its id,
+   * and good for nothing but to be removed again, which then returns when all of it is gone.
+   *
+   * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set; for a dead one `KEELSON_IO` and its like
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
     refuseUnknown(options, ['force', 'volumes'], 'remove()')

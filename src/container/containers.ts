@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { keelsonError } from '../errors.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { printable, show } from '../util/printable.ts'
@@ -14,6 +15,7 @@ import { FULL_ID } from './record/places.ts'
 import { refuseUnknown } from './normalize/call.ts'
 import type { OciConfig } from './config/oci-runtime.ts'
 import { aboutContainer } from './lifecycle/plan.ts'
+import { RECORD } from './record/places.ts'
 import { loadRecord, type ContainerRecord } from './record/record.ts'
 import { isActive } from './lifecycle/state.ts'
 import { mountedImages, releaseVolumes } from './config/volumes.ts'
@@ -29,6 +31,9 @@ export interface PrunedContainers {
   /** Ids. */
   containers: string[]
 }
+
+/** See {@link ContainerPlaces.dead}. */
+const DEAD = /^\.([0-9a-f]{64})\.dead$/
 
 /**
  * The containers of an engine's root: `engine.containers`. They are files under the root, so every engine on it sees the same.
@@ -129,7 +134,7 @@ export class Containers {
     const id = FULL_ID.test(name)
       ? name
       : ((await readName(places, name)) ?? (await this.#byPrefix(name)))
-    const record = id === undefined ? undefined : await loadRecord(places.record(id))
+    const record = id === undefined ? undefined : await this.#load(id)
     if (record !== undefined) return this.#know(record)
     throw keelsonError(
       'KEELSON_CONTAINER_NOT_FOUND',
@@ -208,7 +213,11 @@ export class Containers {
         !core.record.options.detached && core.record.owner.engine === this.#context.engine,
     )
     const ended = await Promise.allSettled(
-      own.map((container) => container.remove({ force: true, volumes: true })),
+      own.map(async (container) => {
+        // The next engine tries it again.
+        if ((await container.status()) === 'dead') return
+        await container.remove({ force: true, volumes: true })
+      }),
     )
     for (const { core } of this.#known.values()) core.shut()
     const failures = ended.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
@@ -233,7 +242,7 @@ export class Containers {
   /** One that is being removed has none any more; one that cannot be read must not hide the others. */
   async #record(id: string): Promise<ContainerRecord | undefined> {
     try {
-      return await loadRecord(this.#context.places.record(id))
+      return await this.#load(id)
     } catch (error) {
       this.#context.run.warn('container-record', error instanceof Error ? error.message : '')
       return undefined
@@ -256,7 +265,17 @@ export class Containers {
   async #ids(): Promise<string[]> {
     const { records } = this.#context.places
     const names = await converting('read', records, () => readdir(records))
-    return names.filter((name) => FULL_ID.test(name))
+    return names.flatMap((name) => {
+      const id = DEAD.exec(name)?.[1] ?? name
+      return FULL_ID.test(id) ? [id] : []
+    })
+  }
+
+  async #load(id: string): Promise<ContainerRecord | undefined> {
+    const { places } = this.#context
+    return (
+      (await loadRecord(places.record(id))) ?? (await loadRecord(join(places.dead(id), RECORD)))
+    )
   }
 
   #know(record: ContainerRecord, config?: OciConfig): Container {

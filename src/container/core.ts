@@ -101,25 +101,29 @@ export class ContainerCore {
 
   async status(): Promise<ContainerStatus> {
     if (this.#shut) throw closedError()
-    if (this.#removed) return 'removing'
+    const { places } = this.context
+    if (this.#removed) return existsSync(places.dead(this.id)) ? 'dead' : 'removing'
     const state = await this.state()
     if (state !== undefined) return state.status
-    if ((await loadRecord(this.context.places.record(this.id))) !== undefined) return 'created'
+    if ((await loadRecord(places.record(this.id))) !== undefined) return 'created'
+    if (existsSync(places.dead(this.id))) return 'dead'
     this.removed()
     return 'removing'
   }
 
   /** @throws `KEELSON_CONTAINER_STATE`, `KEELSON_CONTAINER_NOT_FOUND` when it was removed */
   async mustAllow(action: ContainerAction): Promise<ContainerStatus> {
-    const status = await this.mustBeThere()
+    const status = await this.status()
+    if (status === 'removing') throw this.gone()
     mustAllow(this.#record, status, action)
     return status
   }
 
-  /** @throws `KEELSON_CONTAINER_NOT_FOUND` when it was removed */
+  /** @throws `KEELSON_CONTAINER_NOT_FOUND` when it was removed, `KEELSON_CONTAINER_STATE` when that has failed half way */
   async mustBeThere(): Promise<ContainerStatus> {
     const status = await this.status()
     if (status === 'removing') throw this.gone()
+    if (status === 'dead') mustAllow(this.#record, status, 'use')
     return status
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Engine, wait, type Container } from '../../src/index.ts'
@@ -14,7 +15,10 @@ const first = async (items: AsyncIterable<unknown>) => {
   return undefined
 }
 
-/** Everything that a container can be asked for, but for `remove()`, `status()` and the wait for `removed`. */
+/** What goes for one that was removed, or only prepares what is asked for later. */
+const OTHERS = ['constructor', 'remove', 'status', 'agent', 'connector']
+
+/** Everything else that a container can be asked for, but for the wait for `removed`. */
 const CALLS: Record<string, (container: Container) => unknown> = {
   state: (c) => c.state(),
   inspect: (c) => c.inspect(),
@@ -37,6 +41,7 @@ const CALLS: Record<string, (container: Container) => unknown> = {
   ready: (c) => c.ready(wait.log('x')),
   'ready, ended': (c) => c.ready(wait.exit()),
   connect: (c) => c.connect(80),
+  createConnection: (c) => once(c.createConnection(80), 'connect'),
   stats: (c) => first(c.stats()),
   top: (c) => c.top(),
   'files.readFile': (c) => c.files.readFile('/etc/passwd'),
@@ -106,7 +111,7 @@ describe('a container that removes itself', () => {
 describe('the methods of a container', () => {
   it('are all in the table above', async () => {
     await using container = await test.engine.containers.create({ ...options, image: test.image })
-    const known = new Set(['constructor', 'remove', 'status', ...Object.keys(CALLS)])
+    const known = new Set([...OTHERS, ...Object.keys(CALLS)])
     expect(methodsOf(container).filter((name) => !known.has(name))).toEqual([])
   })
 })

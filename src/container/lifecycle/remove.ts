@@ -1,15 +1,16 @@
 import { acquireLock } from '../../store/lock.ts'
 import { converting, errnoOf } from '../../store/errno.ts'
 import { syncDirectory } from '../../store/records.ts'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { helperFailure } from '../../runtime/connection.ts'
 import { takeDown, type ContainerCore } from '../core.ts'
 import type { ContainersContext } from '../containers-context.ts'
 import { releaseName } from '../record/names.ts'
 import { releaseIds } from '../namespaces/id-claims.ts'
-import { MONITOR_LOCK } from '../record/places.ts'
+import { MONITOR_LOCK, RECORD } from '../record/places.ts'
 import { aboutContainer } from './plan.ts'
-import { moveDirectory, type ContainerRecord } from '../record/record.ts'
+import { moveDirectory, saveRecord, type ContainerRecord } from '../record/record.ts'
 import { isActive, mustAllow } from './state.ts'
 import { keepVolumes, releaseVolumes } from '../config/volumes.ts'
 
@@ -25,6 +26,11 @@ export async function removeContainer(
   for (;;) {
     const status = await core.status()
     if (status === 'removing') return
+    if (status === 'dead') {
+      await finishRemoval(context, core.record, context.places.dead(core.id))
+      core.removed()
+      return
+    }
     mustAllow(core.record, status, force ? 'remove by force' : 'remove')
     if (isActive(status)) await killNow(core)
     else await core.dismiss()
@@ -74,13 +80,41 @@ export async function withdraw(
   })
 }
 
-/** Everything of a container that was withdrawn; its record last, so that the next engine can finish it. */
+/**
+ * Everything of a container that was withdrawn; its record last, so that the next engine can finish it. When that fails the container is
+ * dead: whoever looks finds it, and can try again.
+ *
+ * @param directory where its record is now
+ */
 export async function finishRemoval(
   { removals, places, run }: ContainersContext,
   record: ContainerRecord,
+  directory = places.removing(record.id),
 ): Promise<void> {
-  await releaseVolumes(run, record.id, record.options.mounts)
-  await removals.remove([...record.rootfs.remove, record.run, places.removing(record.id)])
+  const paths = [...record.rootfs.remove, record.run, directory]
+  try {
+    await releaseVolumes(run, record.id, record.options.mounts)
+    // Removed together with those of others, whose failure it may be.
+    await removals
+      .remove(paths)
+      .catch(() =>
+        converting('remove', paths[0] ?? directory, () =>
+          run.launcher.request('tree.remove', { paths }),
+        ),
+      )
+  } catch (error) {
+    await keepDead(record, directory, places.dead(record.id))
+    throw error
+  }
+}
+
+/** Whatever of its directory is gone already: by its record it is found again. */
+async function keepDead(record: ContainerRecord, directory: string, dead: string): Promise<void> {
+  await converting('create', dead, async () => {
+    if (directory !== dead) await moveDirectory(directory, dead)
+    await mkdir(dead, { recursive: true, mode: 0o700 })
+    await saveRecord(join(dead, RECORD), record)
+  })
 }
 
 async function killNow(core: ContainerCore): Promise<void> {

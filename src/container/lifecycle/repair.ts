@@ -39,7 +39,8 @@ export async function repairContainers(context: ContainersContext): Promise<stri
       try {
         if (phase === 'making') await undoMaking(context, engines, { engine, id })
         else if (phase === 'creating') await undoCreation(context, engines, id)
-        else if (phase === 'removing') await resumeRemoval(context, id)
+        else if (phase === 'removing') await resumeRemoval(context, id, places.removing(id))
+        else if (phase === 'dead') await resumeRemoval(context, id, places.dead(id))
         else if (FULL_ID.test(entry)) return await repairOne(context, engines, entry)
       } catch (error) {
         run.warn('container-repair', `Container ${id || entry}: ${String(error)}`)
@@ -57,7 +58,7 @@ export async function repairContainers(context: ContainersContext): Promise<stri
   return wanted.filter((id) => id !== undefined)
 }
 
-const ENTRY = /^\.(?:([0-9a-f]{16})\.)?([0-9a-f]{64})\.(making|creating|removing)$/
+const ENTRY = /^\.(?:([0-9a-f]{16})\.)?([0-9a-f]{64})\.(making|creating|removing|dead)$/
 
 async function repairOne(
   context: ContainersContext,
@@ -133,11 +134,15 @@ async function undoMaking(
   await removals.remove([places.making(engine, id)])
 }
 
-async function resumeRemoval(context: ContainersContext, id: string): Promise<void> {
+async function resumeRemoval(
+  context: ContainersContext,
+  id: string,
+  directory: string,
+): Promise<void> {
   const { places, removals } = context
-  const record = await loadRecord(join(places.removing(id), RECORD))
-  if (record === undefined) await removals.remove([places.run(id), places.removing(id)])
-  else await finishRemoval(context, record)
+  const record = await loadRecord(join(directory, RECORD))
+  if (record === undefined) await removals.remove([places.run(id), directory])
+  else await finishRemoval(context, record, directory)
 }
 
 async function removeOrphans(
@@ -152,7 +157,12 @@ async function removeOrphans(
 
 /** In the order in which a container passes through them. */
 async function isThere(places: ContainerPlaces, id: string): Promise<boolean> {
-  for (const place of [places.creating(id), places.directory(id), places.removing(id)]) {
+  for (const place of [
+    places.creating(id),
+    places.directory(id),
+    places.removing(id),
+    places.dead(id),
+  ]) {
     if (await exists(place)) return true
   }
   return false

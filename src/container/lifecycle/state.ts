@@ -18,12 +18,15 @@ export type ContainerAction =
   | 'connect'
   | 'change its networks'
   | 'read its processes'
+  /** Whatever goes in every state but `dead`. */
+  | 'use'
 
 /**
  * For each state what may be asked for, and the state that it leads to. What is not here is refused.
  */
 const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, ContainerStatus>>> = {
   created: {
+    use: 'created',
     start: 'running',
     restart: 'running',
     rename: 'created',
@@ -34,6 +37,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     'remove by force': 'removing',
   },
   running: {
+    use: 'running',
     stop: 'stopping',
     kill: 'running',
     restart: 'running',
@@ -48,6 +52,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     'remove by force': 'removing',
   },
   paused: {
+    use: 'paused',
     stop: 'stopping',
     kill: 'paused',
     restart: 'running',
@@ -61,6 +66,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     'remove by force': 'removing',
   },
   restarting: {
+    use: 'restarting',
     stop: 'exited',
     kill: 'exited',
     restart: 'running',
@@ -72,6 +78,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     'remove by force': 'removing',
   },
   stopping: {
+    use: 'stopping',
     stop: 'stopping',
     kill: 'stopping',
     restart: 'running',
@@ -83,6 +90,7 @@ const TRANSITIONS: Record<ContainerStatus, Partial<Record<ContainerAction, Conta
     'remove by force': 'removing',
   },
   exited: {
+    use: 'exited',
     start: 'running',
     restart: 'running',
     rename: 'exited',
@@ -113,7 +121,7 @@ const REMEDIES: Record<ContainerStatus, string> = {
   restarting: 'Wait until it runs, or stop it.',
   stopping: 'Wait until it has ended.',
   exited: 'Start it first.',
-  dead: 'It can only be removed.',
+  dead: 'Its removal has failed half way: remove({ force: true }) tries again.',
   removing: 'Create another.',
 }
 

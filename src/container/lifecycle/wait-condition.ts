@@ -23,7 +23,8 @@ export async function waitFor(
   const before = last?.finishedAt
   // One that removed itself has told how it ended: a short program must not be a race.
   const told = core.record.options.autoRemove && before !== undefined
-  if (condition !== 'removed' && !(condition === 'not-running' && told)) await core.mustBeThere()
+  const isOver = condition === 'removed' || (condition === 'not-running' && told)
+  if (!isOver || (await core.status()) === 'dead') await core.mustBeThere()
   if (condition === 'healthy') mustHaveCheck(core, last)
   const over: Record<
     WaitCondition,

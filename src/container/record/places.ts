@@ -59,6 +59,11 @@ export class ContainerPlaces {
     return join(this.names, `.${id}`)
   }
 
+  /** The directory of one whose removal has failed: it waits for another try. */
+  dead(id: string): string {
+    return join(this.records, `.${id}.dead`)
+  }
+
   name(name: string): string {
     return join(this.names, name)
   }
