@@ -93,6 +93,20 @@ describe('published ports', () => {
     expect((await on.host.exec(...nc, '127.0.0.1', '18080')).code).toBe(1)
   })
 
+  it('stay those of a container that starts again', async () => {
+    const container = await serve('again', { ports: ['18083:80'], restart: 'always' })
+    await container.restart({ timeout: 0 })
+    await container.ready(wait.port(80), { timeout: '20s' })
+    const { startedAt, pid } = await container.state()
+    process.kill(pid, 'SIGKILL')
+    const again = async () =>
+      (await container.state()).startedAt?.getTime() !== startedAt?.getTime()
+    await expect.poll(again, { timeout: 20_000 }).toBe(true)
+    await container.ready(wait.port(80), { timeout: '20s' })
+    const nc = ['busybox', 'nc', '-w', '5', '127.0.0.1', '18083']
+    expect((await on.host.exec(...nc)).stdout).toBe('again\n')
+  })
+
   it('that are taken are told before anything starts', async () => {
     await serve('first', { ports: ['18081:80'] })
     await expect(start({ ports: ['18081:80'] })).rejects.toMatchObject({

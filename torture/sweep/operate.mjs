@@ -32,7 +32,7 @@ arm((n, what) => {
 try {
   await act(context, state)
   // The operation may have ended before its last step.
-  await engine.containers.list()
+  if (operation !== 'close') await engine.containers.list()
 } catch (error) {
   if (struck === undefined) {
     process.stderr.write(`${operation} failed: ${error.stack}\n${error.cause?.stack ?? ''}\n`)

@@ -36,6 +36,7 @@ impl Spares {
             network: network.take_if(|_| Spare::suits_network(plan)),
             // Whether its layers are still the same shows when they are locked.
             rootfs: root.take_if(|root| root.is_for(plan)),
+            ports: Vec::new(),
         }
     }
 

@@ -225,7 +225,11 @@ impl Monitor<'_> {
             self.filters,
             self.host.rootless,
         )?;
-        let mut container = match Container::start(plan, self.host, Spare::default()) {
+        let spare = Spare {
+            ports: self.remains.take_ports(),
+            ..Spare::default()
+        };
+        let mut container = match Container::start(plan, self.host, spare) {
             Ok(container) => container,
             Err(failed) => {
                 let (failure, remains) = *failed;

@@ -53,7 +53,7 @@ pub struct Remains {
     /// Its mount namespace, see `hold_mounts`.
     mounts: Option<OwnedFd>,
     /// Bound, so that no other program takes what is forwarded to the container.
-    _ports: Vec<OwnedFd>,
+    ports: Vec<OwnedFd>,
     /// Held as long as anything of it is there.
     _locks: Vec<OwnedFd>,
 }
@@ -328,6 +328,11 @@ impl Remains {
         &self.removal
     }
 
+    /// For the next run.
+    pub fn take_ports(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.ports)
+    }
+
     /// Whoever lets go of this last waits until the mounts are gone.
     pub fn take_mounts(&mut self) -> Option<OwnedFd> {
         self.mounts.take()
@@ -367,7 +372,7 @@ fn remove_tree(tree: &Path) -> Result<()> {
     crate::fs::remove::remove_path(tree)
 }
 
-fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Result<Program> {
+fn begin(plan: &Plan, host: &Host, mut spare: Spare, remains: &mut Remains) -> Result<Program> {
     if plan.deferred.is_none() && !plan.hooks.is_empty() {
         return Err(Failure::kind("read the configuration", "config-invalid")
             .detail("hooks are not carried out for a program that starts at once"));
@@ -379,7 +384,10 @@ fn begin(plan: &Plan, host: &Host, spare: Spare, remains: &mut Remains) -> Resul
     }
     // Before any cgroup: by the names of these directories a later engine finds what a crash has left.
     bundle::make(&plan.extension.bundle, &plan.root)?;
-    remains._ports = plan.extension.network.reserve()?;
+    remains.ports = match std::mem::take(&mut spare.ports) {
+        ports if ports.is_empty() => plan.extension.network.reserve()?,
+        ports => ports,
+    };
     let user = &plan.process.user;
     let streams = Streams::make(
         &plan.process,

@@ -20,6 +20,8 @@ pub struct Spare {
     /// With lo up.
     pub network: Option<OwnedFd>,
     pub rootfs: Option<SpareRoot>,
+    /// Reserved for the run before, of the same plan: nobody else was to have them in between.
+    pub ports: Vec<OwnedFd>,
 }
 
 /// A root file system that is mounted, but nowhere.
