@@ -29,6 +29,7 @@ import { Images } from './image/images.ts'
 import type { Image } from './image/image.ts'
 import { sweepClaims } from './network/claims.ts'
 import { Listeners } from './network/listen/listeners.ts'
+import { Resolvers } from './network/resolve/resolvers.ts'
 import { NetworkPlaces } from './network/places.ts'
 import { sweepNetworks } from './network/sweep.ts'
 import { Networks } from './network/networks.ts'
@@ -133,6 +134,13 @@ export class EngineCore {
       const listeners = own(new Listeners(listening))
       // Without the helper nobody keeps their addresses.
       launcher.ended.catch(() => listeners[Symbol.asyncDispose]().catch(() => {}))
+      const resolvers = own(
+        new Resolvers({
+          places: networkPlaces,
+          directory: directory.path,
+          warn: (code, message) => resolved.onWarning({ code, message }),
+        }),
+      )
       const networks = new Networks({
         helper: launcher,
         places: networkPlaces,
@@ -144,6 +152,7 @@ export class EngineCore {
         },
         ending,
         listen: (...args) => listeners.open(...args),
+        resolve: (...args) => resolvers.open(...args),
         warn: (code, message) => resolved.onWarning({ code, message }),
         emit: tell,
       })

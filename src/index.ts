@@ -100,6 +100,13 @@ export type { Images, PullOptions, PullPolicy } from './image/images.ts'
 export type { PullProgress } from './image/progress.ts'
 export type { Network } from './network/network.ts'
 export type { NetworkInspect } from './network/network.ts'
+export type {
+  NameAnswer,
+  NameFunction,
+  NameQuestion,
+  ResolveOptions,
+} from './network/resolve/resolver.ts'
+export type { NameResolver } from './network/resolve/resolvers.ts'
 export type { ListenOptions, NetworkListener } from './network/listen/listener.ts'
 export type {
   NetworkConnectOptions,

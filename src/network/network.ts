@@ -21,6 +21,8 @@ import type {
   NetworkDisconnectOptions,
   NetworkMember,
 } from './members.ts'
+import type { NameFunction, ResolveOptions } from './resolve/resolver.ts'
+import type { NameResolver } from './resolve/resolvers.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
@@ -48,6 +50,7 @@ export interface NetworkContext {
   warn(code: string, message: string): void
   /** Hears what happens to networks. */
   emit: Emit<NetworkEvents>
+  resolve(network: Network, answer: NameFunction, options: ResolveOptions): Promise<NameResolver>
   listen(
     network: Network,
     place: { name: string; port: number },
@@ -238,6 +241,37 @@ export class Network {
       if (!gone || options.force !== true) throw error
       await sweepNetworkClaims({ helper, places }, this.id)
     }
+  }
+
+  /**
+   * Has a function of this program asked for every name that containers on this network look up, before anybody else: for its own
+   * services, for rules of who may find what, for names of the world that mean something else in a test. What it does not want to tell
+   * (`undefined`) is answered as if it was not there: from the names of the network's containers, then by the host's resolvers.
+   *
+   * It lasts until it is closed, or the engine. `fallback` says what holds when it does not answer in time, throws, or when this program
+   * is gone. Several may be there at once, of several programs: the newest is asked first. A container on several networks is answered
+   * by the resolvers of all of them. How many questions it is asked at a time is limited; those beyond are answered SERVFAIL.
+   *
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_NETWORK_NOT_FOUND`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const network = await engine.networks.get('sandbox')
+   * const allowed = new Set(['registry.npmjs.org'])
+   * await using resolver = await network.resolve(
+   *   ({ name }) => {
+   *     if (name === 'metrics.internal') return '10.77.0.1'
+   *     return allowed.has(name) ? undefined : null
+   *   },
+   *   { fallback: 'fail' },
+   * )
+   * ```
+   */
+  async resolve(answer: NameFunction, options: ResolveOptions = {}): Promise<NameResolver> {
+    return await this.#context.resolve(this, answer, options)
   }
 
   /**

@@ -54,6 +54,11 @@ export class NetworkPlaces {
     return join(this.run(id), 'servers', name)
   }
 
+  /** A file a function that is asked for names first: `docs/helper-protocol.md`, _The name service_. */
+  resolvers(id: string): string {
+    return join(this.run(id), 'resolvers')
+  }
+
   /** A directory a name, with a link a container, to its file in {@link endpoints}. */
   names(id: string): string {
     return join(this.run(id), 'names')

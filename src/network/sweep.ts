@@ -5,6 +5,7 @@ import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import type { ClaimsContext } from './claims.ts'
 import { claimedAddresses } from './addresses/ipam.ts'
 import { sweepEmptyNames } from './names/name-files.ts'
+import { removeForsaken } from './resolve/resolvers.ts'
 import { loadNetworks } from './record.ts'
 
 const RUN = /^([0-9a-f]{64})(\.lock)?$/
@@ -17,8 +18,13 @@ export async function sweepNetworks(context: ClaimsContext): Promise<void> {
   const known = new Set((await loadNetworks(places)).map(({ id }) => id))
   const ids = new Set(runs.flatMap((name) => RUN.exec(name)?.[1] ?? []))
   for (const id of ids) {
-    if (known.has(id)) sweepEmptyNames(places, id)
-    else await sweepRun(context, id)
+    if (!known.has(id)) {
+      await sweepRun(context, id)
+      continue
+    }
+    sweepEmptyNames(places, id)
+    // Those that are to fail without their program do so until another takes their place.
+    await removeForsaken(places.resolvers(id), 'pass')
   }
   const records = await readdir(places.records).catch(() => [])
   const torn = records.filter((name) => name.endsWith(TEMPORARY_SUFFIX))

@@ -93,12 +93,39 @@ export interface NetworkChange {
   release: string[]
 }
 
+/** A file in a directory of resolvers. Of several the one with the greatest name is asked first. */
+export interface NameResolverFile {
+  /** Of a unix socket; each question is a connection: one frame each way. */
+  socket: string
+  /** Milliseconds. */
+  timeout: number
+  /** When there is no answer: as if there was no such resolver, or SERVFAIL. */
+  fallback: 'pass' | 'fail'
+}
+
+/** What such a resolver is asked. */
+export interface NameResolverQuestion {
+  /** In lower case, without the last dot; bytes that no host's name has as `\DDD`. */
+  name: string
+  /** Number of the record type. */
+  type: number
+  container: string
+}
+
+/** Addresses, and for PTR names; what is not of the type that was asked for does not count. */
+export type NameResolverAnswer =
+  { answer: 'pass' } | { answer: 'refuse' } | { answer: 'records'; records: string[] }
+
 /** Answers inside the container, by UDP and TCP. */
 export interface NameService {
   /** Address and port in the container's namespace. */
   listen: string
+  /** Who asks. */
+  container: string
   /** Directories of names, one a network, in order of preference. */
   directories: string[]
+  /** Directories of functions of programs that are asked first, one a network: {@link NameResolverFile}. */
+  resolvers: string[]
   /**
    * Addresses of the resolvers that all else is asked of, from the host's namespace; with the port when it is not 53. Empty: names
    * without a dot do not exist, and others are a failure.

@@ -34,7 +34,8 @@ fn is_entry(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(known)
 }
 
-fn record(line: &str, wanted: u16) -> Option<Record> {
+/// What a line says of that kind.
+pub fn record(line: &str, wanted: u16) -> Option<Record> {
     match (line.parse::<IpAddr>(), wanted) {
         (Ok(address @ IpAddr::V4(_)), kind::A | kind::ANY) => Some(Record::Address(address)),
         (Ok(address @ IpAddr::V6(_)), kind::AAAA | kind::ANY) => Some(Record::Address(address)),

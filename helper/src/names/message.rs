@@ -85,6 +85,32 @@ impl Query {
         word(&self.message, 0).unwrap_or_default()
     }
 
+    /// The name as it is written for people (RFC 4343), whatever is in it.
+    pub fn shown(&self) -> String {
+        let mut text = String::new();
+        let mut at = HEADER;
+        while let Some(&length) = self.message.get(at).filter(|&&length| length > 0) {
+            let end = at + 1 + usize::from(length);
+            if !text.is_empty() {
+                text.push('.');
+            }
+            for byte in self.message.get(at + 1..end).unwrap_or_default() {
+                match byte {
+                    b'-' | b'_' => text.push(char::from(*byte)),
+                    byte if byte.is_ascii_alphanumeric() => {
+                        text.push(char::from(byte.to_ascii_lowercase()));
+                    }
+                    byte => text.push_str(&format!("\\{byte:03}")),
+                }
+            }
+            at = end;
+        }
+        match text.is_empty() {
+            true => ".".into(),
+            false => text,
+        }
+    }
+
     /// Without a dot; such names are never those of the world.
     pub fn is_unqualified(&self) -> bool {
         self.name.as_ref().is_some_and(|name| !name.contains('.'))
@@ -447,6 +473,19 @@ mod tests {
             bytes.extend_from_slice(name);
             assert!(Query::read(&bytes).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn every_name_can_be_shown() {
+        let shown = |name: &[u8]| {
+            let mut bytes = query("", kind::A, None)[..HEADER].to_vec();
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(&[0, 0, 1, 0, 1]);
+            Query::read(&bytes).unwrap().shown()
+        };
+        assert_eq!(shown(b"\x02Db\x03net"), "db.net");
+        assert_eq!(shown(b"\x05a.b\0\xff"), "a\\046b\\000\\255");
+        assert_eq!(shown(b""), ".");
     }
 
     #[test]

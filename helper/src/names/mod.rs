@@ -7,6 +7,7 @@
 
 mod attendant;
 mod book;
+mod consult;
 mod forward;
 mod message;
 mod server;
@@ -26,6 +27,12 @@ pub struct NameService {
     /// In the container's namespace.
     listen: SocketAddrV4,
     directories: Vec<PathBuf>,
+    /// Of functions that are asked first, see `consult`; one a network.
+    #[serde(default)]
+    resolvers: Vec<PathBuf>,
+    /// Who asks, for those.
+    #[serde(default)]
+    container: String,
     #[serde(deserialize_with = "resolvers")]
     upstream: Vec<SocketAddr>,
 }

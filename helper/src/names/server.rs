@@ -14,6 +14,7 @@ use rustix::net::RecvFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::book;
+use super::consult::{Consultation, Verdict, resolvers};
 use super::forward::{Asker, Forward, Outcome, framed, is_temporary, random, take_framed};
 use super::message::{Code, INTERNET, Query, Record};
 use super::{NameService, Sockets};
@@ -29,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Questions that are passed on at a time; more are failures.
 const MAX_FORWARDS: usize = 256;
+/// Questions that are with functions of programs at a time; more are failures, so that no flood is a way around them.
+const MAX_CONSULTATIONS: usize = 64;
 const MAX_CONNECTIONS: usize = 64;
 /// Of answers that a connection has not taken.
 const MAX_UNSENT: usize = 256 << 10;
@@ -42,6 +45,7 @@ enum Token {
     Parent,
     Connection(u64),
     Forward(u64),
+    Consultation(u64),
 }
 
 struct Server<'a> {
@@ -54,6 +58,7 @@ struct Server<'a> {
     listener: TcpListener,
     connections: BTreeMap<u64, Connection>,
     forwards: BTreeMap<u64, Forward>,
+    consultations: BTreeMap<u64, Consultation>,
     last_key: u64,
     /// When something was asked last.
     asked: Instant,
@@ -102,6 +107,7 @@ impl<'a> Server<'a> {
             listener,
             connections: BTreeMap::new(),
             forwards: BTreeMap::new(),
+            consultations: BTreeMap::new(),
             last_key: 0,
             asked: Instant::now(),
         })
@@ -111,7 +117,9 @@ impl<'a> Server<'a> {
         loop {
             let now = Instant::now();
             self.give_up_on(now);
-            let idle = self.forwards.is_empty() && self.connections.is_empty();
+            let idle = self.forwards.is_empty()
+                && self.consultations.is_empty()
+                && self.connections.is_empty();
             if idle && now >= self.asked + IDLE {
                 return Ok(());
             }
@@ -124,6 +132,7 @@ impl<'a> Server<'a> {
                     Token::Parent => return Ok(()),
                     Token::Connection(key) => self.hear_connection(key),
                     Token::Forward(key) => self.hear_forward(key),
+                    Token::Consultation(key) => self.hear_consultation(key),
                 }
             }
         }
@@ -151,8 +160,10 @@ impl<'a> Server<'a> {
             .connections
             .values()
             .map(|each| each.heard_at + SILENCE);
+        let consultations = self.consultations.values().filter_map(Consultation::due);
         forwards
             .chain(connections)
+            .chain(consultations)
             .min()
             .unwrap_or(self.asked + IDLE)
     }
@@ -161,6 +172,14 @@ impl<'a> Server<'a> {
         let late = self.forwards.iter().filter(|(_, each)| each.due() <= now);
         for key in late.map(|(&key, _)| key).collect::<Vec<_>>() {
             self.ask_next(key);
+        }
+        let late = |each: &Consultation| each.due().is_some_and(|due| due <= now);
+        let late = self.consultations.iter().filter(|(_, each)| late(each));
+        for key in late.map(|(&key, _)| key).collect::<Vec<_>>() {
+            if let Some(consultation) = self.consultations.get_mut(&key) {
+                let verdict = consultation.give_up(now);
+                self.decide(key, verdict);
+            }
         }
         self.connections
             .retain(|_, connection| connection.heard_at + SILENCE > now);
@@ -224,6 +243,63 @@ impl<'a> Server<'a> {
             Err(Some(refusal)) => return self.tell(asker, &refusal),
             Err(None) => return,
         };
+        let resolvers = resolvers(&self.service.resolvers);
+        if resolvers.is_empty() {
+            return self.resolve(asker, query);
+        }
+        // Nobody could be asked about other classes, and none may lead past who is to be asked.
+        let code = match query.class {
+            INTERNET if self.consultations.len() < MAX_CONSULTATIONS => {
+                let key = self.next_key();
+                let container = self.service.container.clone();
+                let mut consultation = Consultation::new(asker, query, container, resolvers);
+                let verdict = consultation.ask(Instant::now());
+                self.consultations.insert(key, consultation);
+                return self.decide(key, verdict);
+            }
+            INTERNET => Code::ServerFailure,
+            _ => Code::Refused,
+        };
+        self.tell(asker, &query.answer(code, &[], datagram));
+    }
+
+    fn hear_consultation(&mut self, key: u64) {
+        if let Some(consultation) = self.consultations.get_mut(&key) {
+            let verdict = consultation.hear(Instant::now());
+            self.decide(key, verdict);
+        }
+    }
+
+    fn decide(&mut self, key: u64, verdict: Verdict) {
+        let (code, records) = match verdict {
+            Verdict::Waiting => {
+                let consultation = self.consultations.get(&key);
+                if let Some(socket) = consultation.and_then(Consultation::socket) {
+                    // It may be watched already.
+                    let _ = self.poller.add(socket, Token::Consultation(key));
+                }
+                return;
+            }
+            Verdict::Pass => {
+                if let Some(consultation) = self.consultations.remove(&key) {
+                    self.resolve(consultation.asker, consultation.into_query());
+                }
+                return;
+            }
+            Verdict::Records(records) => (Code::NoError, records),
+            Verdict::Refused => (Code::NameError, Vec::new()),
+            Verdict::Failed => (Code::ServerFailure, Vec::new()),
+        };
+        if let Some(consultation) = self.consultations.remove(&key) {
+            let datagram = matches!(consultation.asker, Asker::Datagram(_));
+            let answer = consultation.query().answer(code, &records, datagram);
+            self.tell(consultation.asker, &answer);
+        }
+    }
+
+    /// From the networks' names, or from those who know the world's.
+    fn resolve(&mut self, asker: Asker, query: Query) {
+        let datagram = matches!(asker, Asker::Datagram(_));
         if let Some(records) = self.look_up(&query) {
             let answer = query.answer(Code::NoError, &records, datagram);
             return self.tell(asker, &answer);
@@ -310,10 +386,9 @@ impl<'a> Server<'a> {
 
     /// Sends what can be sent, and closes what is over.
     fn settle(&mut self, key: u64) {
-        let waiting = self
-            .forwards
-            .values()
-            .any(|forward| forward.asker == Asker::Connection(key));
+        let asker = Asker::Connection(key);
+        let waiting = self.forwards.values().any(|each| each.asker == asker)
+            || self.consultations.values().any(|each| each.asker == asker);
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -376,6 +451,7 @@ impl From<Token> for u64 {
             Token::Parent => 2,
             Token::Connection(key) => (key << 3) | 3,
             Token::Forward(key) => (key << 3) | 4,
+            Token::Consultation(key) => (key << 3) | 5,
         }
     }
 }
@@ -387,7 +463,8 @@ impl From<u64> for Token {
             1 => Token::Connections,
             2 => Token::Parent,
             3 => Token::Connection(data >> 3),
-            _ => Token::Forward(data >> 3),
+            4 => Token::Forward(data >> 3),
+            _ => Token::Consultation(data >> 3),
         }
     }
 }

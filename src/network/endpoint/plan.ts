@@ -44,8 +44,12 @@ export function planNetworks(
   const { reserve, elements } = planPorts(ports, publishing?.addresses ?? [])
   // What is kept from the world must not tell it names either.
   const upstream = endpoints.every(({ network }) => network.internal) ? [] : resolvers
-  const directories = endpoints.map(({ network }) => places.names(network.id))
-  const { names, inside } = planNames(directories, upstream)
+  const { names, inside } = planNames({
+    container: networking.container,
+    directories: endpoints.map(({ network }) => places.names(network.id)),
+    resolvers: endpoints.map(({ network }) => places.resolvers(network.id)),
+    upstream,
+  })
   const end = portElements('delete', elements)
   const undo =
     publishing && elements.length > 0

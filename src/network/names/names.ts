@@ -16,19 +16,25 @@ const DOMAIN = 53
 /** Not the host's table, which an engine in the container may have. */
 const TABLE = { family: 'ip', table: 'keelson-names' }
 
-/**
- * @param directories of names, one a network, in order of preference
- * @param upstream resolvers for everything else
- */
-export function planNames(
-  directories: readonly string[],
-  upstream: readonly string[],
-): { names: NameService; inside: FirewallCommand[] } {
+/** What a container asks, and of whom. */
+export interface NamesInput {
+  container: string
+  /** Directories of names, one a network, in order of preference. */
+  directories: readonly string[]
+  /** Directories of functions of programs that are asked first, one a network. */
+  resolvers: readonly string[]
+  /** Resolvers for everything else. */
+  upstream: readonly string[]
+}
+
+export function planNames(input: NamesInput): { names: NameService; inside: FirewallCommand[] } {
   return {
     names: {
       listen: `${NAME_SERVER}:${PORT}`,
-      directories: [...directories],
-      upstream: [...upstream],
+      container: input.container,
+      directories: [...input.directories],
+      resolvers: [...input.resolvers],
+      upstream: [...input.upstream],
     },
     inside: redirection(),
   }

@@ -32,9 +32,16 @@ test('an address is looked up under its parts, the last one first', () => {
 })
 
 test('the service listens where no server of the container does, and is found at port 53', () => {
-  const { names, inside } = planNames(['/run/names'], ['192.0.2.1'])
+  const { names, inside } = planNames({
+    container: 'box',
+    directories: ['/run/names'],
+    resolvers: ['/run/resolvers'],
+    upstream: ['192.0.2.1'],
+  })
   expect(names).toEqual({
     listen: '127.0.0.11:61053',
+    container: 'box',
+    resolvers: ['/run/resolvers'],
     directories: ['/run/names'],
     upstream: ['192.0.2.1'],
   })

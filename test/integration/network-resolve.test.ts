@@ -1,0 +1,139 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Container, NameQuestion } from '../../src/index.ts'
+import { lookUp, lookUpBlocking, nameServer, type Lookup } from '../support/names.ts'
+import { networked } from '../support/networked.ts'
+
+let world: AsyncDisposable
+const on = networked({ dns: ['192.0.2.2'] })
+const { start } = on
+beforeAll(async () => {
+  world = await nameServer(on.host.namespaces.outside, '192.0.2.2')
+})
+afterAll(() => world[Symbol.asyncDispose]())
+const ask = async (container: Container, method: Lookup, name: string) =>
+  await lookUp((await container.state()).pid, method, name)
+const files = async () => {
+  const directory = join(on.test.runRoot, 'networks', on.network.id, 'resolvers')
+  return await readdir(directory).catch(() => [])
+}
+
+describe('a function that resolves names', () => {
+  it('answers, refuses, and leaves to others, until it is closed', async () => {
+    const client = await start({ name: 'client' })
+    const asked: Omit<NameQuestion, 'signal'>[] = []
+    const resolver = await on.network.resolve(async ({ name, type, container }) => {
+      asked.push({ name, type, container })
+      await Promise.resolve()
+      if (name === 'api.test') return ['203.0.113.9', '2001:db8::9']
+      if (name === '9.113.0.203.in-addr.arpa') return 'api.test'
+      if (name === 'plain.example.test') return '203.0.113.66'
+      return name.startsWith('secret') ? null : undefined
+    })
+    expect(await ask(client, 'resolve4', 'API.test')).toEqual(['203.0.113.9'])
+    expect(await ask(client, 'resolve6', 'api.test')).toEqual(['2001:db8::9'])
+    expect(await ask(client, 'resolveTxt', 'api.test')).toMatch(/ENODATA/)
+    expect(await ask(client, 'reverse', '203.0.113.9')).toEqual(['api.test'])
+    expect(await ask(client, 'resolve4', 'secret.test')).toBe('ENOTFOUND')
+    expect(await ask(client, 'resolve4', 'client')).toHaveLength(1)
+    expect(await ask(client, 'resolve4', 'plain.example.test')).toEqual(['203.0.113.66'])
+    expect(await ask(client, 'resolve4', 'big.example.test')).toHaveLength(60)
+    expect(asked[0]).toEqual({ name: 'api.test', type: 'A', container: client.id })
+    expect(asked.map(({ type }) => type)).toEqual(expect.arrayContaining(['AAAA', 'TXT', 'PTR']))
+    await resolver.close()
+    expect(await ask(client, 'resolve4', 'plain.example.test')).toEqual(['198.51.100.7'])
+    expect(await ask(client, 'resolve4', 'api.test')).toBe('ENOTFOUND')
+    expect(await files()).toEqual([])
+  })
+
+  it('is asked before older ones, on its own network alone', async () => {
+    await on.test.engine.networks.create({ name: 'other' })
+    const [client, stranger] = [await start(), await start({ networks: 'other' })]
+    await using _old = await on.network.resolve(({ name }) =>
+      name.endsWith('.test') ? '203.0.113.1' : undefined,
+    )
+    await using _new = await on.network.resolve(({ name }) =>
+      name === 'new.test' ? '203.0.113.2' : undefined,
+    )
+    expect(await ask(client, 'resolve4', 'new.test')).toEqual(['203.0.113.2'])
+    expect(await ask(client, 'resolve4', 'old.test')).toEqual(['203.0.113.1'])
+    expect(await ask(stranger, 'resolve4', 'new.test')).toBe('ENOTFOUND')
+    await on.network.connect(stranger)
+    expect(await ask(stranger, 'resolve4', 'new.test')).toEqual(['203.0.113.2'])
+  })
+
+  it.each([
+    ['pass', ['198.51.100.7']],
+    ['fail', 'ESERVFAIL'],
+  ] as const)('that does not answer is fallen back from: %s', async (fallback, expected) => {
+    const client = await start()
+    const signals: AbortSignal[] = []
+    await using _ = await on.network.resolve(
+      async ({ name, signal }) => {
+        if (name.startsWith('none')) throw new Error('broken')
+        if (name.startsWith('how')) return 'no address'
+        signals.push(signal)
+        return await new Promise(() => {})
+      },
+      { timeout: 200, fallback },
+    )
+    expect(await ask(client, 'resolve4', 'plain.example.test')).toEqual(expected)
+    await expect.poll(() => signals.every(({ aborted }) => aborted)).toBe(true)
+    expect(signals.length).toBeGreaterThan(0)
+    const none = await ask(client, 'resolve4', 'none.example.test')
+    expect(none).toBe(fallback === 'pass' ? 'ENOTFOUND' : 'ESERVFAIL')
+    await ask(client, 'resolveTxt', 'how.example.test')
+    // Once, however often it is asked.
+    const told = on.warnings.filter(({ code }) => code === 'network-resolver')
+    expect(told.at(-1)?.message).toContain('broken')
+  })
+
+  it.each([
+    ['pass', ['198.51.100.7']],
+    ['fail', 'ESERVFAIL'],
+  ] as const)(
+    'of a program that is busy or gone is fallen back from: %s',
+    async (fallback, expected) => {
+      const client = await start({ detached: true })
+      const { pid } = await client.state()
+      await on.network.resolve(() => '203.0.113.9', { timeout: 200, fallback })
+      expect(await lookUp(pid, 'resolve4', 'plain.example.test')).toEqual(['203.0.113.9'])
+      expect(lookUpBlocking(pid, 'resolve4', 'plain.example.test')).toEqual(expected)
+      await on.test.engine.close()
+      const { root, runRoot } = on.test
+      try {
+        expect(await lookUp(pid, 'resolve4', 'plain.example.test')).toEqual(expected)
+      } finally {
+        Object.assign(on.test, { engine: await on.host.open({ root, runRoot }) })
+      }
+      // What is to fail does so until another takes its place.
+      expect(await files()).toHaveLength(fallback === 'fail' ? 1 : 0)
+      const network = await on.test.engine.networks.get('net')
+      await using _ = await network.resolve(() => undefined)
+      expect(await lookUp(pid, 'resolve4', 'plain.example.test')).toEqual(['198.51.100.7'])
+      expect(await files()).toHaveLength(1)
+    },
+  )
+
+  it('cannot be got around by a flood, and others are answered meanwhile', async () => {
+    const [flooder, client] = [await start({ name: 'flooder' }), await start()]
+    let [most, now] = [0, 0]
+    await using _ = await on.network.resolve(
+      async ({ name, container, signal }) => {
+        if (container !== flooder.id) return '203.0.113.9'
+        most = Math.max(most, ++now)
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        now--
+        return name === '' ? null : undefined
+      },
+      { timeout: 4000, fallback: 'fail' },
+    )
+    const { pid } = await flooder.state()
+    const names = Array.from({ length: 200 }, (_each, n) => `n${n}.example.test`)
+    const flood = Promise.all(names.slice(0, 20).map((name) => lookUp(pid, 'resolve4', name)))
+    expect(await ask(client, 'resolve4', 'plain.example.test')).toEqual(['203.0.113.9'])
+    expect(new Set(await flood)).toEqual(new Set(['ESERVFAIL']))
+    expect(most).toBeLessThanOrEqual(64)
+  })
+})
