@@ -104,9 +104,9 @@ export type {
   NameAnswer,
   NameFunction,
   NameQuestion,
+  NameResolver,
   ResolveOptions,
 } from './network/resolve/resolver.ts'
-export type { NameResolver } from './network/resolve/resolvers.ts'
 export type { ListenOptions, NetworkListener } from './network/listen/listener.ts'
 export type {
   NetworkConnectOptions,

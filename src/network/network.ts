@@ -10,6 +10,7 @@ import { formatAddress, formatPrefix } from './addresses/address.ts'
 import { planBridge, planBridgeRules } from './firewall/bridge.ts'
 import { baseTable } from './firewall/firewall.ts'
 import { claimedAddresses, type AddressClaim } from './addresses/ipam.ts'
+import { checkParent } from './macvlan.ts'
 import { nameHost } from './names/name-files.ts'
 import type { NetworkEvents } from './events.ts'
 import type { ListenOptions, NetworkListener } from './listen/listener.ts'
@@ -21,8 +22,7 @@ import type {
   NetworkDisconnectOptions,
   NetworkMember,
 } from './members.ts'
-import type { NameFunction, ResolveOptions } from './resolve/resolver.ts'
-import type { NameResolver } from './resolve/resolvers.ts'
+import type { NameFunction, NameResolver, ResolveOptions } from './resolve/resolver.ts'
 import type { NetworkPlaces } from './places.ts'
 import { aboutNetwork, bridgeName, loadNetwork, type NetworkRecord } from './record.ts'
 
@@ -331,6 +331,7 @@ export class Network {
       })
     }
     await mkdir(places.addresses(id), { recursive: true, mode: 0o700 })
+    if (this.record.driver === 'macvlan') await checkParent(helper, this.record)
     if (this.record.driver === 'bridge') {
       await this.#checkHost()
       await ensureTable(helper)

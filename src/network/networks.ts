@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import { acquireLock } from '../store/lock.ts'
 import { overlaps, formatPrefix, parsePrefix, type Prefix } from './addresses/address.ts'
+import { checkParent } from './macvlan.ts'
 import { Network, type NetworkContext } from './network.ts'
 import {
   normalizeNetwork,
@@ -130,6 +131,7 @@ export class Networks {
 
   async #create(options: NormalizedNetwork): Promise<Network> {
     const { helper, places } = this.#context
+    if (options.driver === 'macvlan') await checkParent(helper, options)
     await mkdir(places.records, { recursive: true, mode: 0o700 })
     await using _ = await acquireLock(helper, places.lock, 'exclusive')
     const others = await loadNetworks(places)

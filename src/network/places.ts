@@ -54,7 +54,7 @@ export class NetworkPlaces {
     return join(this.run(id), 'servers', name)
   }
 
-  /** A file a function that is asked for names first: `docs/helper-protocol.md`, _The name service_. */
+  /** A file a function that is asked for names first: `docs/helper-protocol.md`, _Functions that resolve names_. */
   resolvers(id: string): string {
     return join(this.run(id), 'resolvers')
   }

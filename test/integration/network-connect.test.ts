@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { wait, type Container, type CreateOptions, type Network } from '../../src/index.ts'
+import { joinNetwork } from '../../src/network/endpoint/join.ts'
+import { NetworkPlaces } from '../../src/network/places.ts'
 import { lookUp, nameServer, type Lookup } from '../support/names.ts'
 import { networked } from '../support/networked.ts'
 
@@ -297,6 +300,47 @@ describe('several at once', () => {
     expect(await interfaces(container)).toEqual(['eth0'])
     expect((await container.inspect()).options.networks).toHaveLength(1)
     for (const network of networks) expect(await claims(network)).toEqual([])
+  })
+})
+
+describe('a program that is killed while it connects', () => {
+  it('leaves a claim, which the next engine gives back; what is connected stays', async () => {
+    const [other, third] = [await make('other'), await make('third')]
+    const container = await start({ name: 'server', detached: true })
+    const far = await start({ networks: 'other', detached: true })
+    await third.connect(container)
+    // As far as it had come: the address and the names are claimed, and nobody was asked to use them.
+    const places = new NetworkPlaces(on.test.root, on.test.runRoot)
+    const { directories } = await container.inspect()
+    const self = { id: container.id, owner: directories.run, names: ['server'] }
+    await joinNetwork(places, self, { network: other, aliases: [] }, 2)
+    expect(await claims(other)).toContain(container.id)
+    expect(await ask(far, 'resolve4', 'server')).toHaveLength(1)
+    await using _ = await on.host.open({ root: on.test.root, runRoot: on.test.runRoot })
+    expect(await claims(other)).toEqual([far.id])
+    expect(await ask(far, 'resolve4', 'server')).toBe('ENOTFOUND')
+    expect(await claims(third)).toEqual([container.id])
+    expect(await claims(on.network)).toEqual([container.id])
+    await other.connect(container)
+    expect(await interfaces(container)).toEqual(['eth0', 'eth1', 'eth2'])
+  })
+
+  it('and its monitor with it leaves nothing of any network', async () => {
+    const other = await make('other')
+    const container = await start({ name: 'server', detached: true, ports: ['18091:80'] })
+    await other.connect(container, { priority: 1 })
+    const { monitor } = JSON.parse(
+      await readFile(join((await container.inspect()).directories.record, 'state.json'), 'utf8'),
+    ) as { monitor: number }
+    process.kill(monitor, 'SIGKILL')
+    await container.wait()
+    expect([await claims(on.network), await claims(other)]).toEqual([[], []])
+    expect(await rules()).not.toContain('18091')
+    await expect
+      .poll(async () => (await on.host.exec('ip', '-o', 'link')).stdout)
+      .not.toContain('kv')
+    await container.start()
+    expect((await networksOf(container)).map(({ name }) => name)).toEqual(['other', 'net'])
   })
 })
 

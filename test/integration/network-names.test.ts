@@ -182,6 +182,35 @@ describe('other names', () => {
     expect(await ask(mute, 'resolve4', 'silent.example.test')).toBe('ESERVFAIL')
   })
 
+  it('are asked of a resolver on the loopback of the host, as systemd-resolved is', async () => {
+    await using _ = await nameServer(on.host.namespaces.host, '127.0.0.53')
+    const container = await start({ dns: ['127.0.0.53'] })
+    expect(await ask(container, 'resolve4', 'plain.example.test')).toEqual(['198.51.100.7'])
+    expect(await ask(container, 'resolve4', 'big.example.test')).toHaveLength(60)
+  })
+
+  it('are looked for in search domains, in the order that ndots says', async () => {
+    const asked: string[] = []
+    await using _ = await on.network.resolve(({ name, type }) => {
+      if (type === 'A') asked.push(name)
+      return null
+    })
+    const orders: string[][] = []
+    for (const dnsOptions of [['ndots:1'], ['ndots:2', 'timeout:3']]) {
+      const container = await start({ dnsSearch: ['corp.test', 'example.test'], dnsOptions })
+      expect((await sh(container, 'cat /etc/resolv.conf')).stdout).toContain(
+        `search corp.test example.test\noptions ${dnsOptions.join(' ')}\n`,
+      )
+      await sh(container, '/bin/busybox ping -c 1 -w 1 a.b')
+      orders.push(asked.splice(0))
+    }
+    const found = ['a.b.corp.test', 'a.b.example.test']
+    expect(orders).toEqual([
+      ['a.b', ...found],
+      [...found, 'a.b'],
+    ])
+  })
+
   it('are not told to an internal network', async () => {
     await on.test.engine.networks.create({ name: 'inside', internal: true })
     const kept = await start({ name: 'kept', networks: 'inside' })

@@ -523,7 +523,12 @@ mod tests {
             if random() % 3 == 0 {
                 bytes.truncate(random() % (bytes.len() + 1));
             }
+            if random() % 8 == 0 {
+                let start = HEADER.min(bytes.len());
+                bytes[start..].fill_with(|| random() as u8);
+            }
             if let Ok(query) = Query::read(&bytes) {
+                assert!(query.shown().len() <= 4 * MAX_NAME);
                 let answer = query.answer(Code::NoError, &addresses((random() % 256) as u8), true);
                 assert!(answer.len() <= MOST_ROOM.max(bytes.len() + 11));
                 let asked = query.with_id(random() as u16);

@@ -34,20 +34,26 @@ export interface ResolveOptions {
   fallback?: 'pass' | 'fail'
 }
 
+/** A function that is asked for the names of a network, until it is closed. */
+export interface NameResolver extends AsyncDisposable {
+  /** From then on nobody asks it. A second call does nothing. */
+  close(): Promise<void>
+}
+
 export interface NormalizedResolve {
   timeout: number
   fallback: 'pass' | 'fail'
 }
 
 const MAX_TIMEOUT_MS = 4000
-const OPTIONS = ['timeout', 'fallback']
+const OPTIONS = new Set(['timeout', 'fallback'])
 
 /** @throws `KEELSON_INVALID_OPTION` */
 export function normalizeResolve(answer: unknown, options: ResolveOptions): NormalizedResolve {
   if (typeof answer !== 'function') {
     throw invalid('answer', `is no function: ${show(answer)}`)
   }
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  const unknown = Object.keys(options).find((name) => !OPTIONS.has(name))
   if (unknown !== undefined) throw invalid(unknown, 'is not an option of resolve()')
   const { fallback = 'pass' } = options
   if (fallback !== 'pass' && fallback !== 'fail') {

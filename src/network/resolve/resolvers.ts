@@ -8,19 +8,18 @@ import { converting } from '../../store/errno.ts'
 import type { Network } from '../network.ts'
 import type { NetworkPlaces } from '../places.ts'
 import { answerQuestions } from './questions.ts'
-import { normalizeResolve, type NameFunction, type ResolveOptions } from './resolver.ts'
-
-/** A function that is asked for the names of a network, until it is closed. */
-export interface NameResolver extends AsyncDisposable {
-  /** From then on nobody asks it. A second call does nothing. */
-  close(): Promise<void>
-}
+import {
+  normalizeResolve,
+  type NameFunction,
+  type NameResolver,
+  type ResolveOptions,
+} from './resolver.ts'
 
 export interface ResolversContext {
   places: NetworkPlaces
   /** Of this engine, on tmpfs. */
   directory: string
-  warn(code: string, message: string): void
+  warn: (code: string, message: string) => void
 }
 
 /** The functions of this program that are asked for names. */

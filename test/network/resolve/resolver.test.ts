@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { encodeAnswer } from '../../../src/network/resolve/questions.ts'
-import { normalizeResolve, typeName } from '../../../src/network/resolve/resolver.ts'
+import {
+  normalizeResolve,
+  typeName,
+  type ResolveOptions,
+} from '../../../src/network/resolve/resolver.ts'
 
 const [A, AAAA, PTR, TXT, ANY] = [1, 28, 12, 16, 255]
 
@@ -38,9 +42,9 @@ test('types have their names', () => {
   expect([1, 28, 65, 4711].map(typeName)).toEqual(['A', 'AAAA', 'HTTPS', 'TYPE4711'])
 })
 
-describe('options', () => {
-  const answer = () => undefined
+const answer = () => undefined
 
+describe('options', () => {
   test('have defaults', () => {
     expect(normalizeResolve(answer, {})).toEqual({ timeout: 1000, fallback: 'pass' })
     expect(normalizeResolve(answer, { timeout: '2s', fallback: 'fail' })).toEqual({
@@ -56,7 +60,7 @@ describe('options', () => {
     [answer, { fallback: 'none' }],
     [answer, { timeOut: 1 }],
   ])('are refused: %j %j', (given, options) => {
-    expect(() => normalizeResolve(given, options as object)).toThrow(
+    expect(() => normalizeResolve(given, options as ResolveOptions)).toThrow(
       expect.objectContaining({ code: 'KEELSON_INVALID_OPTION' }),
     )
   })
