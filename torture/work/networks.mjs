@@ -18,6 +18,19 @@ export function networkWork({ engine, reference, below, pick }) {
       inspectNetwork: async () => (await named()).inspect(),
       removeNetwork: async () => (await named()).remove(),
       pruneNetworks: () => engine.networks.prune(),
+      connect: async () => {
+        const container = pick(await engine.containers.list({ all: true }))
+        if (container === undefined) return
+        await (await named()).connect(container, { priority: below(3), aliases: [pick(NAMES)] })
+      },
+      disconnect: async () => {
+        const container = pick(await engine.containers.list({ all: true }))
+        if (container === undefined) return
+        await (await named()).disconnect(container, { force: below(2) === 0 })
+      },
+      resolve: async () => {
+        await (await named()).resolve(() => undefined, { fallback: pick(['pass', 'fail']) })
+      },
       runOnNetwork: () => engine.run(reference, ['/bin/busybox', 'true'], network()),
     },
   }

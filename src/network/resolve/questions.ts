@@ -45,18 +45,10 @@ export async function answerQuestions(
     // Nobody waits for longer; nor does one that asks nothing.
     given.addEventListener('abort', () => socket.destroy(), { once: true })
     socket.unref()
-    void readQuestion(socket)
-      .then(async (question) => {
-        if (question === undefined) return
-        const { name, type, container } = question
-        const signal = over.signal
-        const told = await answer({ name, type: typeName(type), container, signal })
-        socket.end(encodeFrame(encodeAnswer(type, told)))
-      })
-      .catch((error: unknown) => {
-        socket.destroy()
-        if (!over.signal.aborted) failed(error)
-      })
+    answerOne(socket, answer, over.signal).catch((error: unknown) => {
+      socket.destroy()
+      if (!over.signal.aborted) failed(error)
+    })
   })
   server.maxConnections = MAX_QUESTIONS
   await listen(server, path)
@@ -69,6 +61,14 @@ export async function answerQuestions(
       await closed
     },
   }
+}
+
+async function answerOne(socket: Socket, answer: NameFunction, signal: AbortSignal): Promise<void> {
+  const question = await readQuestion(socket)
+  if (question === undefined) return
+  const { name, type, container } = question
+  const told = await answer({ name, type: typeName(type), container, signal })
+  socket.end(encodeFrame(encodeAnswer(type, told)))
 }
 
 /** What an answer means for a question of that type. Pure. @throws for what is no answer */

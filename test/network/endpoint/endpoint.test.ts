@@ -75,6 +75,8 @@ test.each([
   expect(macOf(address(ip))).toBe(mac)
 })
 
+const via = (name: string, gateway: string) => ({ do: 'route', name, via: gateway })
+
 describe('the way to everything else', () => {
   const four = network('b', { subnets: subnets('10.2.0.0/24') })
   const inside = network('d', { subnets: subnets('10.4.0.0/24'), internal: true })
@@ -83,7 +85,6 @@ describe('the way to everything else', () => {
     endpoint(four, ['10.2.0.2'], { index: 1, priority: 5 }),
     endpoint(inside, ['10.4.0.2'], { index: 2, priority: 9 }),
   ]
-  const via = (name: string, gateway: string) => ({ do: 'route', name, via: gateway })
 
   test.each([
     ['nowhere', [], []],
