@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { acquireLock, tryLock } from '../store/lock.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import type { ClaimsContext } from './claims.ts'
 import { claimedAddresses } from './addresses/ipam.ts'
-import { sweepEmptyNames } from './names/name-files.ts'
+import { sweepEmptyNames, sweepHost } from './names/name-files.ts'
 import { removeForsaken } from './resolve/resolvers.ts'
 import { loadNetworks } from './record.ts'
 
@@ -23,6 +24,7 @@ export async function sweepNetworks(context: ClaimsContext): Promise<void> {
       continue
     }
     sweepEmptyNames(places, id)
+    await sweepUnready(context, id)
     // Those that are to fail without their program do so until another takes their place.
     await removeForsaken(places.resolvers(id), 'pass')
   }
@@ -31,6 +33,15 @@ export async function sweepNetworks(context: ClaimsContext): Promise<void> {
   if (torn.length === 0) return
   await using _ = await acquireLock(helper, places.lock, 'exclusive')
   for (const name of torn) await rm(join(places.records, name), { force: true })
+}
+
+/** A bridge that was not made to its end: the next who needs it begins anew. */
+async function sweepUnready({ helper, places }: ClaimsContext, id: string): Promise<void> {
+  if (existsSync(places.ready(id))) return
+  const lock = await tryLock(helper, places.bridgeLock(id), 'exclusive')
+  if (lock === undefined) return
+  await using _ = lock
+  sweepHost(places, id)
 }
 
 /** Its bridge went before its record. */

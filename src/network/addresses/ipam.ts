@@ -34,8 +34,8 @@ export async function claimAddress(
   wanted?: Address,
 ): Promise<{ address: Address; file: string }> {
   await converting('create', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }))
-  // Linked to its name whole, so that nobody reads a claim without its owner.
-  const temporary = join(directory, `.${randomBytes(8).toString('hex')}`)
+  // Linked to its name whole, so that nobody reads a claim without its owner; with whom it goes when this program is killed.
+  const temporary = join(container.owner, `.claim-${randomBytes(8).toString('hex')}`)
   await converting('write', temporary, () =>
     writeFile(temporary, `${container.id}\n${container.owner}\n`, { mode: 0o600 }),
   )

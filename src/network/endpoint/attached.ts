@@ -53,12 +53,9 @@ export function readAttached(run: string): Attached | undefined {
   }
 }
 
+/** As it fails: the container may be removed at the same time, which is for the caller to find out. */
 export function writeAttached(run: string, attached: Attached): void {
-  try {
-    writeFileSync(attachedFile(run), encodeAttached(attached), { mode: 0o600 })
-  } catch (error) {
-    throw storageError(error, 'write', attachedFile(run))
-  }
+  writeFileSync(attachedFile(run), encodeAttached(attached), { mode: 0o600 })
 }
 
 /** Before anything is claimed for a new start. */

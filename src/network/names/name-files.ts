@@ -52,6 +52,11 @@ export function nameHost(
   claimNames(places, network, HOST, [HOST_NAME], addresses)
 }
 
+/** What a program that was killed had begun to write of the host. Nobody else may be at it. */
+export function sweepHost(places: NetworkPlaces, network: string): void {
+  rmSync(endpointFile(places, network, HOST).temporary, { force: true })
+}
+
 /** Of a container that may be on the network: another name in the place of one. */
 export function renameEndpoint(
   places: NetworkPlaces,

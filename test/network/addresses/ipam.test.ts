@@ -6,13 +6,14 @@ import { claimAddress, claimedAddresses } from '../../../src/network/addresses/i
 import { temporaryDirectory } from '../../support/temp.ts'
 import { address, subnets } from '../records.ts'
 
-const container = (id: string) => ({ id, owner: `/run/${id}` })
 const [small] = subnets('10.0.0.0/29')
 if (small === undefined) throw new Error('no subnet')
 
 describe('addresses', () => {
   test('are given out one after the other, but for the gateway and the ends, until none is left', async () => {
     await using temp = await temporaryDirectory()
+    await using owner = await temporaryDirectory()
+    const container = (id: string) => ({ id, owner: owner.path })
     const claim = async (id: string) =>
       formatAddress((await claimAddress(temp.path, small, container(id))).address)
     const all = ['10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5', '10.0.0.6']
@@ -23,13 +24,15 @@ describe('addresses', () => {
     expect(await claimedAddresses(temp.path)).toContainEqual({
       address: address('10.0.0.3'),
       container: 'b',
-      owner: '/run/b',
+      owner: owner.path,
       file: temp.join('10.0.0.3'),
     })
   })
 
   test('that were used last are tried last', async () => {
     await using temp = await temporaryDirectory()
+    await using owner = await temporaryDirectory()
+    const container = (id: string) => ({ id, owner: owner.path })
     const [first, second] = [
       await claimAddress(temp.path, small, container('a')),
       await claimAddress(temp.path, small, container('b')),
@@ -42,6 +45,8 @@ describe('addresses', () => {
 
   test('have one owner, however many want them at once', async () => {
     await using temp = await temporaryDirectory()
+    await using owner = await temporaryDirectory()
+    const container = (id: string) => ({ id, owner: owner.path })
     const claims = await Promise.all(
       ['a', 'b', 'c', 'd', 'e'].map((id) => claimAddress(temp.path, small, container(id))),
     )
@@ -55,6 +60,8 @@ describe('addresses', () => {
 
   test('may be asked for outside of the range, but not outside of the subnet', async () => {
     await using temp = await temporaryDirectory()
+    await using owner = await temporaryDirectory()
+    const container = (id: string) => ({ id, owner: owner.path })
     const subnet = { ...small, range: parsePrefix('10.0.0.4/30', 'subnets.range') }
     const { address: found } = await claimAddress(temp.path, subnet, container('a'))
     expect(formatAddress(found)).toBe('10.0.0.5')
