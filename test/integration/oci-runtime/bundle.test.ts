@@ -78,7 +78,6 @@ describe('--systemd-cgroup', () => {
 
   it('refuses a name that another unit has, which goes on', async ({ skip }) => {
     onlyWithV2(skip)
-    await run('systemd-run', ['--scope', '--unit=one-taken.scope', '--quiet', 'true'])
     const holder = ['--unit=one-taken', '--slice=keelson-test.slice', '--scope', '--quiet']
     const held = run('systemd-run', [...holder, 'sh', '-c', 'echo up; exec sleep 1000'], {
       anyExit: true,
