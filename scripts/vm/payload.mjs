@@ -50,6 +50,8 @@ export async function makePayload({ folder, node, plan }) {
   if (existsSync(`${root}/${images}`)) copies.push([`${root}/${images}`, `${staging}/${images}`])
   for (const [from, to] of copies) cpSync(from, to, { recursive: true, verbatimSymlinks: true })
   copyModules(staging)
+  // what the test runner makes there when it first runs would be root's
+  mkdirSync(`${staging}/node_modules/.vite-temp`, { recursive: true })
   writeFileSync(`${staging}/plan.json`, JSON.stringify(plan))
   // the tests of the ordinary user write their caches beside what they test
   await mustRun(['chmod', '-R', 'a+rwX', staging])

@@ -142,15 +142,19 @@ const BUS = {
   interface: 'org.freedesktop.DBus',
 }
 
-/** The kernel tells the server who we are; the words only name the same user. Ends with what came after them. */
+/**
+ * The kernel tells the server who we are; the words only name the same user. Ends with what came after them.
+ *
+ * All at once: systemd reads what it finds, and leaves a call that came together with the last of these words lying until
+ * something else arrives.
+ */
 async function authenticate(socket: Socket): Promise<Buffer> {
   const uid = Buffer.from(String(process.geteuid?.() ?? 0)).toString('hex')
-  socket.write(`\0AUTH EXTERNAL ${uid}\r\n`)
+  socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
   const { line, rest } = await readLine(socket)
   if (!line.startsWith('OK ')) {
     throw new DBusError('org.freedesktop.DBus.Error.AuthFailed', `refused to authenticate: ${line}`)
   }
-  socket.write('BEGIN\r\n')
   return rest
 }
 

@@ -27,9 +27,12 @@ async function layers(root = test.root): Promise<string[]> {
 const standbys = async (root?: string) => (await layers(root)).filter((name) => ID.test(name))
 const spareRoots = async () => (await layers()).filter((name) => name.startsWith('spare-'))
 
+/** However slow the machine. */
+const SOON = { timeout: 30_000 }
+
 /** Until there are so many containers made ahead, and nothing is being removed. */
 async function madeAhead(count: number, root?: string): Promise<void> {
-  await vi.waitFor(async () => expect(await standbys(root)).toHaveLength(count))
+  await vi.waitFor(async () => expect(await standbys(root)).toHaveLength(count), SOON)
 }
 
 /** Processes of the helper whose parent is this one; `inside`: that are process 1 of a pid namespace. */
@@ -119,7 +122,7 @@ describe('a container made ahead of a run', () => {
 
   it('is killed, and the run has another', async () => {
     for (let n = 0; n < 3; n++) await sh(test.image, 'true')
-    await vi.waitFor(async () => expect(await waiting()).toHaveLength(2))
+    await vi.waitFor(async () => expect(await waiting()).toHaveLength(2), SOON)
     for (const pid of await waiting()) process.kill(pid, 'SIGKILL')
     await madeAhead(0)
     expect((await sh(test.image, 'echo well')).stdout).toBe('well\n')
@@ -190,7 +193,7 @@ describe('the root file system and network made ahead of a run that has mounts',
       expect(stdout).toContain('No such file')
       expect(stdout).toContain('00000000000000000000000000000001')
       seen.add(/net:\[\d+\]/.exec(stdout)?.[0] ?? '')
-      await vi.waitFor(async () => expect(await spareRoots()).toHaveLength(n < 1 ? 0 : 1))
+      await vi.waitFor(async () => expect(await spareRoots()).toHaveLength(n < 1 ? 0 : 1), SOON)
     }
     // A number comes again only when the kernel has let go of the namespace that had it.
     expect(seen.size).toBeGreaterThan(1)

@@ -78,17 +78,20 @@ impl Connection {
     }
 
     /// The kernel says who this is. No number is given with it: the one of a user namespace would be another.
+    ///
+    /// All at once: systemd reads what it finds, and leaves a call that came together with the last of these words lying
+    /// until something else arrives.
     fn authenticate(&mut self) -> Result<()> {
-        self.send(b"\0AUTH EXTERNAL\r\n")?;
-        let mut line = self.line()?;
-        if line == "DATA" {
-            self.send(b"DATA\r\n")?;
-            line = self.line()?;
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        for expected in ["DATA", "OK "] {
+            let line = self.line()?;
+            if !line.starts_with(expected) {
+                return Err(
+                    Failure::new(STEP).detail(format!("it refused to authenticate: {line}"))
+                );
+            }
         }
-        if !line.starts_with("OK ") {
-            return Err(Failure::new(STEP).detail(format!("refused to authenticate: {line}")));
-        }
-        self.send(b"BEGIN\r\n")
+        Ok(())
     }
 
     /// Calls a method of the manager.
