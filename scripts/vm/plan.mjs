@@ -6,25 +6,31 @@ import { PAYLOAD, USER } from './recipe.mjs'
 /** Tests of the checkout and of its compilers: they need both, and would say the same in the guest. */
 const NOT_IN_GUEST = ['debian', 'package', 'arm64', 'examples']
 
-/** What does not depend on the kind of machine, and is slow on an emulated processor: only with `all`. */
+/**
+ * What depends on the kind of machine little, or is too slow on an emulated processor for every change: only with `all`. In the
+ * core set is what cgroup v2, systemd and AppArmor decide: life, limits, executing, networks, other engines.
+ */
 const NOT_IN_CORE = [
+  'aborts',
   'attach',
   'bad-options',
+  'connect',
   'container-files',
   'container-lifetime',
-  'containers',
-  'exec',
+  'dead-containers',
+  'events',
   'image-archives',
+  'image-ids',
   'logs',
   'made-ahead',
   'namespaces',
-  'network',
+  'network-connect',
+  'network-faults',
+  'network-listen',
+  'network-macvlan',
   'network-names',
-  'observe',
-  'oci-runtime/bundle',
-  'oci-runtime/docker',
-  'oci-runtime/podman',
-  'run-options',
+  'network-resolve',
+  'removed-containers',
   'torture',
   'volumes',
   'from-host',
