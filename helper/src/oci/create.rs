@@ -160,7 +160,10 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         Err(failed) => {
             let (failure, remains) = *failed;
             remains.remove();
-            record.forget_scope();
+            // A name that was taken is another's scope.
+            if failure.kind != Some("exists") {
+                record.forget_scope();
+            }
             return Err(failure);
         }
     };
