@@ -6,6 +6,7 @@ import { Containers } from './container/containers.ts'
 import { findImage, mustNameImage } from './container/config/image.ts'
 import type { ContainersContext } from './container/containers-context.ts'
 import { ContainerPlaces } from './container/record/places.ts'
+import { memberOf } from './container/config/member-of.ts'
 import { Removals } from './container/lifecycle/removals.ts'
 import { peerOf } from './container/namespaces/peer-of.ts'
 import { connectContainer, disconnectContainer } from './container/networks/change.ts'
@@ -153,9 +154,11 @@ export class EngineCore {
         ending,
         listen: (...args) => listeners.open(...args),
         resolve: (...args) => resolvers.open(...args),
+        container: async (reference) => await memberOf((await containers.get(reference)).core),
         warn: (code, message) => resolved.onWarning({ code, message }),
         emit: tell,
       })
+      own({ [Symbol.asyncDispose]: () => networks.close() })
       const volumesContext: VolumesContext = {
         helper: launcher,
         places: new VolumePlaces(root),

@@ -99,6 +99,11 @@ export type { Image } from './image/image.ts'
 export type { Images, PullOptions, PullPolicy } from './image/images.ts'
 export type { PullProgress } from './image/progress.ts'
 export type { Network } from './network/network.ts'
+export type { NetworkFault } from './network/faults/fault.ts'
+export type { NetworkLink } from './network/faults/link.ts'
+export type { FaultMember } from './network/faults/members.ts'
+export type { PartitionOptions } from './network/faults/network-faults.ts'
+export type { Bandwidth, LinkDirection, LinkOptions } from './network/faults/options.ts'
 export type { NetworkInspect } from './network/network.ts'
 export type {
   NameAnswer,

@@ -11,6 +11,12 @@ import { planBridge, planBridgeRules } from './firewall/bridge.ts'
 import { baseTable } from './firewall/firewall.ts'
 import { claimedAddresses, type AddressClaim } from './addresses/ipam.ts'
 import { checkParent } from './macvlan.ts'
+import type { NetworkFault } from './faults/fault.ts'
+import type { Faults } from './faults/faults.ts'
+import { NetworkLink } from './faults/link.ts'
+import type { FaultMember, FindContainer } from './faults/members.ts'
+import type { PartitionOptions } from './faults/network-faults.ts'
+import type { LinkOptions } from './faults/options.ts'
 import { nameHost } from './names/name-files.ts'
 import type { NetworkEvents } from './events.ts'
 import type { ListenOptions, NetworkListener } from './listen/listener.ts'
@@ -47,6 +53,8 @@ export interface NetworkContext {
   members: Members
   /** Resolves when the containers of this engine that have ended have given back what they had. */
   ending: () => Promise<unknown>
+  /** A container by name or id. */
+  container: FindContainer
   warn(code: string, message: string): void
   /** Hears what happens to networks. */
   emit: Emit<NetworkEvents>
@@ -57,6 +65,11 @@ export interface NetworkContext {
     server: Server,
     options: ListenOptions,
   ): Promise<NetworkListener>
+}
+
+/** The same within the networks of one engine. @internal */
+export interface NetworksContext extends NetworkContext {
+  faults: Faults
 }
 
 /** What {@link Network.inspect} tells. */
@@ -91,12 +104,12 @@ export interface NetworkInspect {
  * ```
  */
 export class Network {
-  readonly #context: NetworkContext
+  readonly #context: NetworksContext
   /** @internal */
   readonly record: NetworkRecord
 
   /** @internal use `engine.networks` */
-  constructor(context: NetworkContext, record: NetworkRecord) {
+  constructor(context: NetworksContext, record: NetworkRecord) {
     this.#context = context
     this.record = record
   }
@@ -275,6 +288,65 @@ export class Network {
   }
 
   /**
+   * Divides the network: no packet passes between the two groups, in neither direction, in new connections or in those that there are.
+   * Everything else goes on as before, each group by itself included. A container that is started again is on the side that it was on;
+   * one of the names that several have stands for those that have it now.
+   *
+   * Packets are dropped in the bridge, whatever their protocol. A port that a container publishes on the host leads from one group to the
+   * other no more than the network does; what is parted from `host` does not reach the world either. `exec`, `connect` and the name service
+   * do not go through the network.
+   *
+   * @param one containers, their names or aliases here, or `host`: the host with all that is behind it
+   * @returns the fault: healed by its `heal()`, by disposal, with the network, or when this program ends, however it ends
+   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_CONTAINER_NOT_FOUND`, `KEELSON_NETWORK_NOT_CONNECTED`, `KEELSON_UNSUPPORTED` with the `feature`
+   *   that this kernel lacks, `KEELSON_PERMISSION`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const network = await engine.networks.get('backend')
+   * await using fault = await network.partition(['app'], ['database', 'host'])
+   * ```
+   */
+  async partition(
+    one: readonly FaultMember[],
+    other: readonly FaultMember[],
+    options: PartitionOptions = {},
+  ): Promise<NetworkFault> {
+    return await this.#context.faults.of(this).partition(one, other, options)
+  }
+
+  /**
+   * Faults of the link between two members: said here or one after the other, and brought about by `apply()`. On every kernel they are the
+   * same: none needs netem. Members are those of {@link Network.partition}.
+   *
+   * @throws `KEELSON_INVALID_OPTION`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const network = await engine.networks.get('backend')
+   * await using slow = await network.link('app', 'database', { latency: '80ms', loss: 0.01 }).apply()
+   * await using reset = await network.link('app', 'database').reset().apply()
+   * console.log(reset.resetConnections)
+   * ```
+   */
+  link(a: FaultMember, b: FaultMember, options: LinkOptions = {}): NetworkLink {
+    return new NetworkLink(options, (link, { signal }) =>
+      this.#context.faults.of(this).link(a, b, link, signal),
+    )
+  }
+
+  /** Somebody has an address on it, who had none or another. @internal */
+  async joined(): Promise<void> {
+    await this.#context.faults.follow(this.id)
+  }
+
+  /**
    * Removes it. Of one that is not there any more, nothing is to be done.
    *
    * @throws `KEELSON_NETWORK_IN_USE` with the `containers` and `servers` that have an address in it
@@ -301,6 +373,7 @@ export class Network {
         hint: 'Stop or disconnect them first.',
       })
     }
+    await this.#context.faults.end(id)
     if (this.record.driver === 'bridge') {
       await helper.request('network.apply', {
         links: [{ do: 'delete', name: bridgeName(id) }],

@@ -4,7 +4,8 @@ import { keelsonError } from '../errors.ts'
 import { acquireLock } from '../store/lock.ts'
 import { overlaps, formatPrefix, parsePrefix, type Prefix } from './addresses/address.ts'
 import { checkParent } from './macvlan.ts'
-import { Network, type NetworkContext } from './network.ts'
+import { Faults } from './faults/faults.ts'
+import { Network, type NetworkContext, type NetworksContext } from './network.ts'
 import {
   normalizeNetwork,
   plainSubnet,
@@ -35,11 +36,11 @@ export const DEFAULT_NETWORK = 'default'
 
 /** The networks of an engine's root: `engine.networks`. */
 export class Networks {
-  readonly #context: NetworkContext
+  readonly #context: NetworksContext
 
   /** @internal use `engine.networks` */
   constructor(context: NetworkContext) {
-    this.#context = context
+    this.#context = { ...context, faults: new Faults(context) }
   }
 
   /**
@@ -127,6 +128,11 @@ export class Networks {
     const result = { networks: pruned.flat() }
     this.#context.emit('network.prune', result)
     return result
+  }
+
+  /** The engine ends. @internal */
+  async close(): Promise<void> {
+    await this.#context.faults.end()
   }
 
   async #create(options: NormalizedNetwork): Promise<Network> {

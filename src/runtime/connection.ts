@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { keelsonError, type KeelsonError } from '../errors.ts'
 import { encodeFrame, FrameDecoder } from './frames.ts'
-import type { HelperFailure, RequestOptions, Progress } from './protocol.ts'
+import type { HelperFailure, RequestOptions, Progress, WireFailure } from './protocol.ts'
 
 /** Operations by name, each with its arguments and its answer. */
 type OperationTable<Table> = { [Op in keyof Table]: [object, unknown] }
@@ -20,9 +20,6 @@ interface Pending {
   reject(error: KeelsonError): void
   onProgress: RequestOptions['onProgress']
 }
-
-/** `errno` is a number on the wire. */
-type WireFailure = Omit<HelperFailure, 'errno'> & { errno?: number }
 
 interface WireMessage {
   id?: number
@@ -76,7 +73,7 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
     args: Table[Op][0],
     options: RequestOptions = {},
   ): Promise<Table[Op][1]> {
-    const { signal, onProgress } = options
+    const { signal, onProgress, background = false } = options
     if (this.#broken !== undefined) throw this.#broken
     if (signal?.aborted) throw aborted(op, signal)
     const id = this.#nextId++
@@ -85,7 +82,7 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
     try {
       return await new Promise<Table[Op][1]>((resolve, reject) => {
         this.#pending.set(id, { op, resolve, reject, onProgress })
-        this.ref()
+        if (!background) this.ref()
         signal?.addEventListener('abort', cancel, { once: true })
         this.#socket.write(frame)
       })
@@ -93,7 +90,7 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
       throw helperFailure(error)?.kind === 'cancelled' ? aborted(op, signal, error) : error
     } finally {
       signal?.removeEventListener('abort', cancel)
-      this.unref()
+      if (!background) this.unref()
     }
   }
 

@@ -5,7 +5,16 @@ export type LinkOperation =
   /** Present already, with the same kind: fine. */
   | { do: 'add'; name: string; kind: 'bridge'; mtu?: number; mac?: string }
   /** The peer is made in the container's namespace, under the name `peer`. */
-  | { do: 'add'; name: string; kind: 'veth'; peer: string; mtu?: number; peerMac?: string }
+  | {
+      do: 'add'
+      name: string
+      kind: 'veth'
+      peer: string
+      mtu?: number
+      peerMac?: string
+      /** 1: what goes by it is cut into packets of the wire's size. */
+      gsoMaxSegs?: number
+    }
   /** Made on the host on top of `parent`, then moved into the container's namespace. */
   | {
       do: 'add'
@@ -24,6 +33,10 @@ export type LinkOperation =
       /** Of a bridge's port: no traffic to other isolated ones. */
       isolated?: boolean
       hairpin?: boolean
+      /** Remembers which addresses are behind it. */
+      learning?: boolean
+      /** Gets what is for everybody, and for addresses that nobody has seen. */
+      flood?: boolean
     }
   | { do: 'address'; name: string; address: string; prefix: number }
   /** Without `to`: the default route. `metric`: the smallest wins. */
@@ -36,6 +49,8 @@ export type LinkOperation =
       /** In the place of one to the same destination. */
       replace?: boolean
     }
+  /** What is for this hardware address leaves its bridge by this port. */
+  | { do: 'fdb'; name: string; mac: string }
   /** Missing: fine. */
   | { do: 'delete'; name: string }
   /** /proc/sys, e.g. `net/ipv4/conf/kl0/route_localnet`. Only below `net/`. */
@@ -148,6 +163,11 @@ export interface NetworkOperations {
   'network.listen': [SocketRequest & { member: string; listen: string }, object]
   /** By the launcher itself. Sockets are left to Node. */
   'network.leave': [{ member: string }, object]
+  /**
+   * Offers a pipe to write {@link FaultsUpdate}s to, in frames, each of which it answers by progress. When the pipe is closed, it sends what
+   * is still on its way and ends. However it ends, its rules and its port are gone then.
+   */
+  'network.faults': [object, object]
   /** What is there: links, addresses and routes of the host, and whether other tables drop what is forwarded. */
   'network.facts': [object, NetworkFacts]
 }
@@ -160,4 +180,41 @@ export interface NetworkFacts {
   dropping: string[]
   /** Whether nf_tables can be used at all; the errno when not. */
   nftables: { ok: boolean; errno?: number }
+}
+
+/** What is to hold between members of a network from now on; all of it, but for what `port` makes once. */
+export interface FaultsUpdate {
+  /** The progress `{ update, error? }` tells what became of it. After an error all is as before. */
+  update: number
+  /** The first time that there are pipes: the link by which packets come, its other end in a namespace of the helper's own. */
+  port?: { outside: string; name: string; host: LinkOperation[]; inside: LinkOperation[] }
+  links: LinkOperation[]
+  firewall: FirewallCommand[]
+  pipes: FaultPipe[]
+}
+
+/** What becomes of packets from one member to another. */
+export interface FaultPipe {
+  /** The hardware address by which they come to the helper. */
+  via: string
+  from: string
+  to: string
+  /** The sender is told that its packets are not let through. */
+  reject?: boolean
+  /** One after the other. */
+  stages: FaultStage[]
+  /** TCP connections to end, as packets of this direction name them. */
+  resets: [source: string, sourcePort: number, destination: string, destinationPort: number][]
+}
+
+export interface FaultStage {
+  /** The same one in the next update goes on. */
+  id: string
+  /** Of packets, by chance: 0 to 1. */
+  loss?: number
+  /** Bits a second. */
+  rate?: number
+  /** Milliseconds. The order of packets is kept. */
+  latency?: number
+  jitter?: number
 }

@@ -113,6 +113,9 @@ export interface HelperFailure {
   kind?: string
 }
 
+/** A {@link HelperFailure} as it travels: with the number of its errno. */
+export type WireFailure = Omit<HelperFailure, 'errno'> & { errno?: number }
+
 /** How whiteouts of a layer are written down. */
 export type LayerFormat = 'overlay' | 'overlay-userxattr' | 'plain'
 
@@ -336,6 +339,9 @@ export interface Progress {
   /** Bytes. */
   read?: number
   stream?: OfferedStream
+  /** Number of a {@link FaultsUpdate} that was carried out, unless there is an `error`. */
+  update?: number
+  error?: WireFailure
 }
 
 /** What every request takes. */
@@ -343,6 +349,8 @@ export interface RequestOptions {
   /** Cancels the work in the helper; the request then rejects with `KEELSON_ABORTED`. */
   signal?: AbortSignal | undefined
   onProgress?: ((progress: Progress) => void) | undefined
+  /** It does not keep the program running. Default false. */
+  background?: boolean | undefined
 }
 
 /**

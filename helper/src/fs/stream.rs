@@ -1,7 +1,7 @@
 //! Pipes between Node and a worker. The worker makes one and tells its number; Node opens it anew through /proc.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -96,6 +96,13 @@ impl Read for Inlet {
                 }
             }
         }
+    }
+}
+
+/// To wait for what Node writes.
+impl AsFd for Inlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
     }
 }
 

@@ -351,8 +351,8 @@ impl Launcher {
         while let Some(report) = worker.next() {
             match report {
                 Report::Progress(progress) => {
-                    // A stream is offered once; what only counts may be left out where Node does not keep up.
-                    let spared = self.connection.congested() && !offers_stream(&progress);
+                    // What only counts may be left out where Node does not keep up.
+                    let spared = self.connection.congested() && counts(&progress);
                     if let (Some(id), false) = (purpose.request(), spared) {
                         self.connection.send(&Frame::Progress {
                             id,
@@ -469,8 +469,8 @@ impl Launcher {
     }
 }
 
-fn offers_stream(progress: &RawValue) -> bool {
-    progress.get().starts_with(r#"{"stream":"#)
+fn counts(progress: &RawValue) -> bool {
+    progress.get().starts_with(r#"{"read":"#)
 }
 
 impl Purpose {

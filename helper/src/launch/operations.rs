@@ -30,6 +30,7 @@ pub fn find(op: &str) -> Option<Operation> {
         "layer.create" => |args, _| answer(layer::commit(&arguments(args)?)),
         "layer.inherit" => |args, _| answer(layer::inherit(&arguments(args)?)),
         "network.apply" => |args, _| net::apply(&arguments(args)?),
+        "network.faults" => |_, progress| net::faults(progress),
         "network.facts" => |_, _| net::facts(),
         "probe" => |args, _| answer(probe::probe(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),

@@ -27,11 +27,16 @@ const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_PID: u16 = 19;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_GSO_MAX_SEGS: u16 = 40;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const IFLA_BRPORT_MULTICAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BROADCAST_FLOOD: u16 = 30;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFF_UP: u32 = 1;
 
@@ -61,6 +66,11 @@ pub enum LinkOperation {
         rename: String,
         namespace: Option<PathBuf>,
     },
+    /// Frames to this hardware address leave the bridge by this port.
+    Fdb {
+        name: String,
+        mac: String,
+    },
     Delete {
         name: String,
     },
@@ -79,6 +89,8 @@ pub struct Add {
     mac: Option<String>,
     peer: Option<String>,
     peer_mac: Option<String>,
+    /// 1: whatever goes by it is cut into packets of the wire's size first.
+    gso_max_segs: Option<u32>,
     parent: Option<String>,
     mode: Option<String>,
 }
@@ -92,6 +104,27 @@ pub struct Set {
     rename: Option<String>,
     isolated: Option<bool>,
     hairpin: Option<bool>,
+    /// Remembers who is behind it.
+    learning: Option<bool>,
+    /// Gets what is for everybody, and for those that nobody knows.
+    flood: Option<bool>,
+}
+
+impl Set {
+    /// What it is to be as a bridge's port: attributes, and whether on.
+    fn port(&self) -> Vec<(u16, bool)> {
+        [
+            (IFLA_BRPORT_ISOLATED, self.isolated),
+            (IFLA_BRPORT_MODE, self.hairpin),
+            (IFLA_BRPORT_LEARNING, self.learning),
+            (IFLA_BRPORT_UNICAST_FLOOD, self.flood),
+            (IFLA_BRPORT_MULTICAST_FLOOD, self.flood),
+            (IFLA_BRPORT_BROADCAST_FLOOD, self.flood),
+        ]
+        .into_iter()
+        .filter_map(|(attribute, on)| Some((attribute, on?)))
+        .collect()
+    }
 }
 
 /// The links of the network namespace that it was made in.
@@ -138,6 +171,7 @@ impl Links {
                     rename,
                     namespace,
                 } => self.move_away(name, rename, namespace.as_deref(), peer)?,
+                LinkOperation::Fdb { name, mac } => self.fdb(name, mac)?,
                 LinkOperation::Delete { name } => self.delete(name)?,
                 LinkOperation::Sysctl { path, value } => set_sysctl(path, value)?,
             }
@@ -154,6 +188,10 @@ impl Links {
         .header(&interface(0, 0, 0))
         .put_str(IFLA_IFNAME, &add.name);
         let message = put_mtu(put_mac(message, add.mac.as_deref())?, add.mtu);
+        let message = match add.gso_max_segs {
+            Some(most) => message.put_u32(IFLA_GSO_MAX_SEGS, most),
+            None => message,
+        };
         let message = match add.kind.as_str() {
             "bridge" => kind(message, "bridge", |data| data),
             "veth" => {
@@ -200,9 +238,7 @@ impl Links {
     fn set(&mut self, set: &Set) -> Result<()> {
         let index = self.index(&set.name)?;
         let step = format!("set up {}", set.name);
-        if set.isolated.is_some() || set.hairpin.is_some() || set.master.is_some() {
-            self.set_port(set, index)?;
-        }
+        self.set_port(set, index)?;
         let flags = if set.up { IFF_UP } else { 0 };
         let mut message = Message::new(NEWLINK, ACK, step).header(&interface(index, flags, flags));
         if let Some(name) = &set.rename {
@@ -221,21 +257,18 @@ impl Links {
                 .put_u32(IFLA_MASTER, master);
             self.socket.request(message)?;
         }
-        if set.isolated.is_none() && set.hairpin.is_none() {
+        let settings = set.port();
+        if settings.is_empty() {
             return Ok(());
         }
         let mut header = interface(index, 0, 0);
         header[0] = libc::AF_BRIDGE as u8;
         let message = Message::new(SETLINK, ACK, format!("set the port {}", set.name))
             .header(&header)
-            .nest(IFLA_PROTINFO, |mut port| {
-                if let Some(isolated) = set.isolated {
-                    port = port.put(IFLA_BRPORT_ISOLATED, &[isolated.into()]);
-                }
-                if let Some(hairpin) = set.hairpin {
-                    port = port.put(IFLA_BRPORT_MODE, &[hairpin.into()]);
-                }
-                port
+            .nest(IFLA_PROTINFO, |port| {
+                settings.iter().fold(port, |port, (attribute, on)| {
+                    port.put(*attribute, &[u8::from(*on)])
+                })
             });
         self.socket.request(message)
     }
@@ -345,7 +378,25 @@ impl Links {
         })
     }
 
-    fn delete(&mut self, name: &str) -> Result<()> {
+    fn fdb(&mut self, name: &str, mac: &str) -> Result<()> {
+        const NEWNEIGH: u16 = 28;
+        const NDA_LLADDR: u16 = 2;
+        /// NUD_REACHABLE, NUD_NOARP.
+        const STATE_STATIC: u16 = 0x02 | 0x40;
+        const FLAG_MASTER: u8 = 4;
+        let index = self.index(name)?;
+        // struct ndmsg
+        let mut header = vec![libc::AF_BRIDGE as u8, 0, 0, 0];
+        header.extend_from_slice(&index.to_ne_bytes());
+        header.extend_from_slice(&STATE_STATIC.to_ne_bytes());
+        header.extend_from_slice(&[FLAG_MASTER, 0]);
+        let step = format!("lead {mac} to {name}");
+        let message = Message::new(NEWNEIGH, ACK | CREATE | REPLACE, step).header(&header);
+        let mac = parse_mac(Some(mac))?.unwrap_or_default();
+        self.socket.request(message.put(NDA_LLADDR, &mac))
+    }
+
+    pub fn delete(&mut self, name: &str) -> Result<()> {
         let message = Message::new(DELLINK, ACK, format!("remove {name}"))
             .header(&interface(0, 0, 0))
             .put_str(IFLA_IFNAME, name);
@@ -487,18 +538,22 @@ fn put_mac(message: Message, mac: Option<&str>) -> Result<Message> {
 }
 
 fn parse_mac(text: Option<&str>) -> Result<Option<[u8; 6]>> {
-    let Some(text) = text else { return Ok(None) };
-    let mut mac = [0; 6];
+    text.map(|text| {
+        hardware_address(text)
+            .ok_or_else(|| Failure::kind("read a hardware address", "config-invalid").detail(text))
+    })
+    .transpose()
+}
+
+/// Six bytes in hexadecimal digits, with colons between.
+pub fn hardware_address(text: &str) -> Option<[u8; 6]> {
+    let mut address = [0; 6];
     let mut parts = text.split(':');
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2);
-        *byte = part
-            .and_then(|part| u8::from_str_radix(part, 16).ok())
-            .ok_or_else(|| {
-                Failure::kind("read a hardware address", "config-invalid").detail(text)
-            })?;
+    for byte in &mut address {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
     }
-    Ok(Some(mac))
+    parts.next().is_none().then_some(address)
 }
 
 fn parse_prefix(text: &str, step: &str) -> Result<(IpAddr, u8)> {
@@ -555,6 +610,7 @@ mod tests {
             "02:42:0a:59:00",
             "2:42:0a:59:00:02",
             "02-42-0a-59-00-02",
+            "02:42:0a:59:00:02:03",
             "",
         ] {
             assert!(parse_mac(Some(wrong)).is_err(), "{wrong}");

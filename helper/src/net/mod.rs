@@ -2,6 +2,7 @@
 
 mod attach;
 mod change;
+mod faults;
 mod firewall;
 mod inside;
 mod link;
@@ -15,6 +16,7 @@ use crate::error::Result;
 
 pub use attach::{NetworkPlan, detach};
 pub use change::NetworkChange;
+pub use faults::faults;
 pub use firewall::{Command as FirewallCommand, Firewall};
 pub use link::{LinkOperation, Links};
 pub use member::{Membership, join_network, listen};

@@ -30,14 +30,14 @@ import type { Subnet } from '../network-options.ts'
 export async function claimAddress(
   directory: string,
   subnet: Subnet,
-  container: { id: string; owner: string },
+  container: Claimant,
   wanted?: Address,
 ): Promise<{ address: Address; file: string }> {
   await converting('create', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }))
   // Linked to its name whole, so that nobody reads a claim without its owner; with whom it goes when this program is killed.
   const temporary = join(container.owner, `.claim-${randomBytes(8).toString('hex')}`)
   await converting('write', temporary, () =>
-    writeFile(temporary, `${container.id}\n${container.owner}\n`, { mode: 0o600 }),
+    writeFile(temporary, encodeClaim(container), { mode: 0o600 }),
   )
   try {
     if (wanted !== undefined) return await claimThat(directory, subnet, temporary, wanted)
@@ -45,6 +45,15 @@ export async function claimAddress(
   } finally {
     await rm(temporary, { force: true })
   }
+}
+
+/** Whose an address is to be. */
+export interface Claimant {
+  id: string
+  /** A directory that is there as long as somebody may start or run the container. */
+  owner: string
+  /** The hardware address that was asked for. */
+  mac?: string | undefined
 }
 
 /** The container that has an address. */
@@ -57,6 +66,7 @@ export interface AddressClaim {
   address: Address
   container: string
   owner: string
+  mac?: string
   file: string
 }
 
@@ -74,10 +84,16 @@ export async function claimedAddresses(directory: string): Promise<AddressClaim[
   return claims.flat()
 }
 
-async function readClaim(path: string): Promise<{ container: string; owner: string } | undefined> {
+function encodeClaim({ id, owner, mac = '' }: Claimant): string {
+  return `${id}\n${owner}\n${mac}\n`
+}
+
+async function readClaim(
+  path: string,
+): Promise<Pick<AddressClaim, 'container' | 'owner' | 'mac'> | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined)
-  const [container, owner] = text?.split('\n') ?? []
-  return container && owner ? { container, owner } : undefined
+  const [container, owner, mac] = text?.split('\n') ?? []
+  return container && owner ? { container, owner, ...(mac && { mac }) } : undefined
 }
 
 /** @throws `KEELSON_INVALID_OPTION` unless a container may have that address */

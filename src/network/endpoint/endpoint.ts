@@ -52,6 +52,11 @@ export function planRemoval(endpoint: Endpoint): EndpointPlan {
   return { host: [], inside: names.map((name) => ({ do: 'delete', name })) }
 }
 
+/** The host's hardware address in a network. It stays as it is whoever comes and goes, so that nobody loses the way out for a moment. */
+export function hostMac({ subnets }: NetworkRecord): string {
+  return macOf(subnets[0]?.gateway)
+}
+
 /** The host's end of a container's link: one name for whoever computes it. */
 export function linkName(network: string, container: string): string {
   return `kv${createHash('sha256').update(`${network} ${container}`).digest('hex').slice(0, 11)}`
@@ -85,7 +90,8 @@ export function planRoutes(endpoints: readonly Endpoint[]): Map<Family, LinkOper
  * A locally administered hardware address that the IPv4 address decides, as Docker's: neighbours that remember the address are right
  * about the next container that gets it. Without IPv4, the IPv6 address does.
  */
-export function macOf({ family, value }: Address): string {
+export function macOf(address: Address = { family: 4, value: 0n }): string {
+  const { family, value } = address
   const tail = family === 4 ? value : BigInt.asUintN(32, value ^ (value >> 32n))
   const bytes = [0x02, 0x42, ...[24n, 16n, 8n, 0n].map((shift) => Number((tail >> shift) & 0xffn))]
   return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':')

@@ -52,12 +52,14 @@ export async function joinNetwork(
       for (const subnet of record.subnets) {
         const directory = places.addresses(record.id)
         const that = wanted.find(({ family }) => family === subnet.prefix.family)
-        const { address, file } = await claimAddress(directory, subnet, container, that)
+        const claimant = { id: container.id, owner: container.owner, mac: attachment.mac }
+        const { address, file } = await claimAddress(directory, subnet, claimant, that)
         claims.addresses.push(file)
         addresses.push(address)
       }
       const names = [...container.names, ...aliases]
       claims.names = claimNames(places, record.id, container.id, names, addresses)
+      await network.joined()
     } finally {
       // With an address it is not removed any more; it may have been before.
       await network.ready()
@@ -66,7 +68,7 @@ export async function joinNetwork(
     await giveBack([...claims.names, ...claims.addresses])
     throw error
   }
-  const mac = attachment.mac ?? macOf(addresses[0] ?? { family: 4, value: 0n })
+  const mac = attachment.mac ?? macOf(addresses[0])
   return {
     network: record,
     container: container.id,

@@ -1,5 +1,6 @@
 /** A network on the host, as operations. Pure. */
 import { formatAddress } from '../addresses/address.ts'
+import { hostMac } from '../endpoint/endpoint.ts'
 import { bridgeElements, type BridgeElement } from './firewall.ts'
 import type { FirewallCommand, LinkOperation } from '../../runtime/network-protocol.ts'
 import { bridgeName, type NetworkRecord } from '../record.ts'
@@ -8,7 +9,13 @@ import { bridgeName, type NetworkRecord } from '../record.ts'
 export function planBridge(record: NetworkRecord): LinkOperation[] {
   const name = bridgeName(record.id)
   return [
-    { do: 'add', name, kind: 'bridge', ...(record.mtu !== undefined && { mtu: record.mtu }) },
+    {
+      do: 'add',
+      name,
+      kind: 'bridge',
+      mac: hostMac(record),
+      ...(record.mtu !== undefined && { mtu: record.mtu }),
+    },
     // A port published on the host's loopback is forwarded by address, which the kernel refuses without it.
     { do: 'sysctl', path: `net/ipv4/conf/${name}/route_localnet`, value: '1' },
     // Our addresses are claimed; waiting for duplicates would delay the first packets by a second.

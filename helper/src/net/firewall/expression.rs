@@ -97,17 +97,18 @@ impl Compiler {
             "drop" => self.verdict(0, None),
             "return" => self.verdict(-5, None),
             "jump" => self.verdict(-3, Some(text(body, "target")?)),
-            "masquerade" => {
-                self.done.push(Expression::new("masq", Vec::new()));
-                Ok(())
-            }
-            "counter" => {
-                self.done.push(Expression::new("counter", Vec::new()));
-                Ok(())
-            }
+            "masquerade" => self.plain("masq"),
+            "counter" => self.plain("counter"),
+            "notrack" => self.plain("notrack"),
             "dnat" => self.dnat(body),
+            "mangle" => self.mangle(body),
             other => Err(invalid(other)),
         }
+    }
+
+    fn plain(&mut self, name: &'static str) -> Result<()> {
+        self.done.push(Expression::new(name, Vec::new()));
+        Ok(())
     }
 
     fn matching(&mut self, body: &Value) -> Result<()> {
@@ -220,18 +221,12 @@ impl Compiler {
     }
 
     fn payload(&mut self, body: &Value, register: u32) -> Result<Loaded> {
-        const NETWORK: u32 = 1;
-        const TRANSPORT: u32 = 2;
-        let (protocol, field) = (text(body, "protocol")?, text(body, "field")?);
-        let (base, offset, length, family) = match (protocol.as_str(), field.as_str()) {
-            ("ip", "saddr") => (NETWORK, 12, 4, Some(libc::AF_INET as u8)),
-            ("ip", "daddr") => (NETWORK, 16, 4, Some(libc::AF_INET as u8)),
-            ("ip6", "saddr") => (NETWORK, 8, 16, Some(libc::AF_INET6 as u8)),
-            ("ip6", "daddr") => (NETWORK, 24, 16, Some(libc::AF_INET6 as u8)),
-            ("th", "sport") => (TRANSPORT, 0, 2, None),
-            ("th", "dport") => (TRANSPORT, 2, 2, None),
-            _ => return Err(invalid(format!("{protocol} {field}"))),
-        };
+        let Field {
+            base,
+            offset,
+            length,
+            family,
+        } = Field::of(body)?;
         if let Some(family) = family {
             self.be_of(family, register);
         }
@@ -292,18 +287,28 @@ impl Compiler {
         })
     }
 
-    /// Where a map says: its data is an address and a port.
-    fn dnat(&mut self, body: &Value) -> Result<()> {
-        const DESTINATION: u32 = 1;
-        let (family, address_length) = match text(body, "family")?.as_str() {
-            "ip" => (libc::AF_INET, 4),
-            "ip6" => (libc::AF_INET6, 16),
-            other => return Err(invalid(other)),
-        };
-        let map = &body["addr"]["map"];
+    /// Writes into the packet what a map says.
+    fn mangle(&mut self, body: &Value) -> Result<()> {
+        let field = Field::of(&body["key"]["payload"])?;
+        self.lookup(&body["value"]["map"])?;
+        self.done.push(Expression::new(
+            "payload",
+            vec![
+                Attribute::Number(2, field.base),
+                Attribute::Number(3, field.offset),
+                Attribute::Number(4, field.length),
+                Attribute::Number(5, REGISTER),
+                // No checksum covers it.
+                Attribute::Number(6, 0),
+            ],
+        ));
+        Ok(())
+    }
+
+    /// What a map has for a key; the rule ends here where it has nothing.
+    fn lookup(&mut self, map: &Value) -> Result<()> {
         let name = text(map, "data")?;
         let name = name.strip_prefix('@').ok_or_else(|| invalid(&name))?;
-        self.be_of(family as u8, REGISTER);
         self.load(&map["key"], REGISTER)?;
         self.done.push(Expression::new(
             "lookup",
@@ -313,6 +318,19 @@ impl Compiler {
                 Attribute::Number(3, REGISTER),
             ],
         ));
+        Ok(())
+    }
+
+    /// Where a map says: its data is an address and a port.
+    fn dnat(&mut self, body: &Value) -> Result<()> {
+        const DESTINATION: u32 = 1;
+        let (family, address_length) = match text(body, "family")?.as_str() {
+            "ip" => (libc::AF_INET, 4),
+            "ip6" => (libc::AF_INET6, 16),
+            other => return Err(invalid(other)),
+        };
+        self.be_of(family as u8, REGISTER);
+        self.lookup(&body["addr"]["map"])?;
         self.done.push(Expression::new(
             "nat",
             vec![
@@ -360,6 +378,40 @@ impl Compiler {
                 Attribute::Data(3, operand),
             ],
         ));
+    }
+}
+
+/// Where in a packet something is.
+struct Field {
+    base: u32,
+    offset: u32,
+    length: u32,
+    family: Option<u8>,
+}
+
+impl Field {
+    fn of(body: &Value) -> Result<Field> {
+        const LINK: u32 = 0;
+        const NETWORK: u32 = 1;
+        const TRANSPORT: u32 = 2;
+        let (protocol, field) = (text(body, "protocol")?, text(body, "field")?);
+        let (base, offset, length, family) = match (protocol.as_str(), field.as_str()) {
+            ("ether", "daddr") => (LINK, 0, 6, None),
+            ("ether", "saddr") => (LINK, 6, 6, None),
+            ("ip", "saddr") => (NETWORK, 12, 4, Some(libc::AF_INET as u8)),
+            ("ip", "daddr") => (NETWORK, 16, 4, Some(libc::AF_INET as u8)),
+            ("ip6", "saddr") => (NETWORK, 8, 16, Some(libc::AF_INET6 as u8)),
+            ("ip6", "daddr") => (NETWORK, 24, 16, Some(libc::AF_INET6 as u8)),
+            ("th", "sport") => (TRANSPORT, 0, 2, None),
+            ("th", "dport") => (TRANSPORT, 2, 2, None),
+            _ => return Err(invalid(format!("{protocol} {field}"))),
+        };
+        Ok(Field {
+            base,
+            offset,
+            length,
+            family,
+        })
     }
 }
 

@@ -26,6 +26,7 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
 const TABLE_NAME: u16 = 1;
+const TABLE_FLAGS: u16 = 2;
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
@@ -33,6 +34,7 @@ const CHAIN_POLICY: u16 = 5;
 const CHAIN_TYPE: u16 = 7;
 const HOOK_NUMBER: u16 = 1;
 const HOOK_PRIORITY: u16 = 2;
+const HOOK_DEVICE: u16 = 3;
 const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
@@ -40,6 +42,8 @@ const LIST_ELEMENT: u16 = 1;
 
 const FORWARD: u32 = 2;
 const POLICY_DROP: u32 = 0;
+/// Nobody else changes the table, and it goes with the socket that made it.
+const OWNED: u32 = 2;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,7 +53,7 @@ pub enum Command {
     /// There already: the whole batch fails.
     Create(Object),
     Delete(Object),
-    /// All rules of a chain.
+    /// All rules of a chain, or all that is in a set.
     Flush(Object),
 }
 
@@ -68,6 +72,8 @@ pub enum Object {
 pub struct Table {
     family: String,
     name: String,
+    #[serde(default)]
+    flags: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,6 +84,7 @@ pub struct Chain {
     #[serde(rename = "type")]
     kind: Option<String>,
     hook: Option<String>,
+    dev: Option<String>,
     prio: Option<i32>,
     policy: Option<String>,
 }
@@ -170,7 +177,12 @@ fn compile(command: &Command) -> Result<Message> {
                 .put_str(RULE_TABLE, &chain.table)
                 .put_str(RULE_CHAIN, &chain.name))
         }
-        Command::Flush(_) => Err(invalid("flush something else than a chain")),
+        Command::Flush(Object::Set(set) | Object::Map(set)) => {
+            let step = format!("flush the set {}", set.name);
+            // Without elements: all of them.
+            Ok(set::flush(message(DELSETELEM, 0, &set.family, step)?, set))
+        }
+        Command::Flush(_) => Err(invalid("flush something else than a chain or a set")),
     }
 }
 
@@ -178,8 +190,14 @@ fn add(object: &Object, flags: u16) -> Result<Message> {
     let flags = flags | CREATE;
     match object {
         Object::Table(table) => {
-            let step = format!("make the table {}", table.name);
-            Ok(message(NEWTABLE, flags, &table.family, step)?.put_str(TABLE_NAME, &table.name))
+            let step = format!("make the table {} {}", table.family, table.name);
+            let message =
+                message(NEWTABLE, flags, &table.family, step)?.put_str(TABLE_NAME, &table.name);
+            match table.flags.as_slice() {
+                [] => Ok(message),
+                [flag] if flag == "owner" => Ok(message.put_be32(TABLE_FLAGS, OWNED)),
+                _ => Err(invalid(table.flags.join(" "))),
+            }
         }
         Object::Chain(chain) => add_chain(chain, flags),
         Object::Rule(rule) => add_rule(rule),
@@ -204,17 +222,22 @@ fn add_to(elements: &set::Elements) -> String {
 }
 
 fn add_chain(chain: &Chain, flags: u16) -> Result<Message> {
-    let step = format!("make the chain {}", chain.name);
+    let step = format!("make the chain {} {}", chain.family, chain.name);
     let mut message = message(NEWCHAIN, flags, &chain.family, step)?
         .put_str(CHAIN_TABLE, &chain.table)
         .put_str(CHAIN_NAME, &chain.name);
     if let (Some(kind), Some(hook)) = (&chain.kind, &chain.hook) {
-        let number = hook_number(hook)?;
+        let number = hook_number(&chain.family, hook)?;
         let priority = chain.prio.unwrap_or(0);
         message = message
             .nest(CHAIN_HOOK, |nest| {
-                nest.put_be32(HOOK_NUMBER, number)
-                    .put_be32(HOOK_PRIORITY, priority as u32)
+                let nest = nest
+                    .put_be32(HOOK_NUMBER, number)
+                    .put_be32(HOOK_PRIORITY, priority as u32);
+                match &chain.dev {
+                    Some(device) => nest.put_str(HOOK_DEVICE, device),
+                    None => nest,
+                }
             })
             .put_str(CHAIN_TYPE, kind);
     }
@@ -281,6 +304,7 @@ fn family_number(family: &str) -> Result<u8> {
     match family {
         "inet" => Ok(1),
         "ip" => Ok(2),
+        "netdev" => Ok(5),
         "bridge" => Ok(7),
         "ip6" => Ok(10),
         other => Err(invalid(other)),
@@ -296,8 +320,12 @@ fn family_name(number: u8) -> Option<&'static str> {
     }
 }
 
-fn hook_number(hook: &str) -> Result<u32> {
-    ["prerouting", "input", "forward", "output", "postrouting"]
+fn hook_number(family: &str, hook: &str) -> Result<u32> {
+    let hooks: &[&str] = match family {
+        "netdev" => &["ingress", "egress"],
+        _ => &["prerouting", "input", "forward", "output", "postrouting"],
+    };
+    hooks
         .iter()
         .position(|name| *name == hook)
         .map(|number| number as u32)

@@ -33,7 +33,7 @@ pub struct Set {
     pub family: String,
     pub table: String,
     pub name: String,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     kind: Kinds,
     map: Option<Kinds>,
     #[serde(default)]
@@ -45,6 +45,13 @@ pub struct Set {
 enum Kinds {
     One(String),
     Several(Vec<String>),
+}
+
+/// Of a set that is only named.
+impl Default for Kinds {
+    fn default() -> Self {
+        Kinds::Several(Vec::new())
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,6 +93,12 @@ pub fn add(message: Message, set: &Set) -> Result<Message> {
         }
         None => message,
     })
+}
+
+pub fn flush(message: Message, set: &Set) -> Message {
+    message
+        .put_str(ELEMENTS_TABLE, &set.table)
+        .put_str(ELEMENTS_SET, &set.name)
 }
 
 pub fn elements(message: Message, elements: &Elements) -> Result<Message> {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use super::super::link::hardware_address;
 use super::invalid;
 use crate::error::Result;
 
@@ -16,6 +17,7 @@ pub fn kind(name: &str) -> Result<(u32, usize)> {
     match name {
         "ipv4_addr" => Ok((7, 4)),
         "ipv6_addr" => Ok((8, 16)),
+        "ether_addr" => Ok((9, 6)),
         "inet_proto" => Ok((12, 1)),
         "inet_service" => Ok((13, 2)),
         "ifname" => Ok((41, NAME_LENGTH)),
@@ -49,7 +51,7 @@ pub fn bytes(value: &Value) -> Result<Vec<u8>> {
     }
 }
 
-/// A number is a port; a word is an address, a protocol, or else the name of a link.
+/// A number is a port; a word is an address, a hardware address, a protocol, or else the name of a link.
 fn single(value: &Value) -> Result<Vec<u8>> {
     if let Some(port) = value.as_u64() {
         let port = u16::try_from(port).map_err(|_| invalid(port.to_string()))?;
@@ -61,6 +63,9 @@ fn single(value: &Value) -> Result<Vec<u8>> {
             IpAddr::V4(address) => address.octets().to_vec(),
             IpAddr::V6(address) => address.octets().to_vec(),
         });
+    }
+    if let Some(address) = hardware_address(word) {
+        return Ok(address.to_vec());
     }
     if let Some(number) = protocol(word) {
         return Ok(vec![number]);
