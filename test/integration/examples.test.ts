@@ -68,6 +68,7 @@ const EXPECTED: Record<string, Expected> = {
     output: /^HELLO\n\nadded \/data\nadded \/data\/in\nadded \/data\/out\nHELLO\n\n$/,
     files: { 'copy/in': /^hello\n$/, 'copy/out': /^HELLO\n$/ },
   },
+  'network-faults.ts': { output: /^tested\n(?=[^]*# pass 1\n# fail 0\n)/m },
   'ready.ts': { output: /^200 hello\n$/ },
 }
 

@@ -37,12 +37,14 @@ export class FaultProcess {
 
   /** From now on this holds. On failure all is as it was. */
   async update(update: Omit<FaultsUpdate, 'update'>): Promise<void> {
+    await awake(() => this.#update(update))
+  }
+
+  async #update(update: Omit<FaultsUpdate, 'update'>): Promise<void> {
     const number = ++this.#last
     const answer = deferred<void>()
     answer.promise.catch(() => {})
     this.#answers.set(number, answer)
-    // The answer is waited for, though the request is not.
-    const alive = setInterval(() => {}, 60_000)
     try {
       const pipe = await this.#pipe.promise
       const frame = encodeFrame({ update: number, ...update } satisfies FaultsUpdate)
@@ -52,7 +54,6 @@ export class FaultProcess {
       })
       await answer.promise
     } finally {
-      clearInterval(alive)
       this.#answers.delete(number)
     }
   }
@@ -66,7 +67,7 @@ export class FaultProcess {
   /** Ends at once. */
   async kill(): Promise<void> {
     this.#abort.abort()
-    await this.finish()
+    await awake(() => this.finish())
   }
 
   async #end(): Promise<void> {
@@ -87,6 +88,16 @@ export class FaultProcess {
       void open(path, 'w').then(this.#pipe.resolve, this.#pipe.reject)
     } else if (error === undefined) this.#answers.get(update)?.resolve()
     else this.#answers.get(update)?.reject(helperError('network.faults', error))
+  }
+}
+
+/** The program does not wait for the process, but for what it asks of it. */
+async function awake(work: () => Promise<void>): Promise<void> {
+  const alive = setInterval(() => {}, 60_000)
+  try {
+    await work()
+  } finally {
+    clearInterval(alive)
   }
 }
 
