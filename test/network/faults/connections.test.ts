@@ -15,9 +15,10 @@ test('connections are those that a RST ends', () => {
   ])
 })
 
+const mapped = (hex: string) => `0000000000000000FFFF0000${hex}`
+
 test('of IPv6, where those of IPv4 may be too', () => {
   const v6 = '66E770FD4C53CA210000000003000000'
-  const mapped = (hex: string) => `0000000000000000FFFF0000${hex}`
   const text = `${HEAD}   0: ${v6}:97C8 ${v6.slice(0, -8)}04000000:0050 01 0
    1: ${mapped('0300000A')}:0050 ${mapped('0200000A')}:0FA0 01 0
 `

@@ -11,7 +11,8 @@ describe('a bridge', () => {
   test('has the addresses of the gateways, and forwards', () => {
     const name = 'kl-aaaaaaaaaaaa'
     const links = planBridge(both)
-    expect(links[0]).toEqual({ do: 'add', name, kind: 'bridge', mtu: 1400 })
+    const mac = '02:42:0a:01:00:01'
+    expect(links[0]).toEqual({ do: 'add', name, kind: 'bridge', mac, mtu: 1400 })
     expect(links).toContainEqual({ do: 'address', name, address: '10.1.0.1', prefix: 24 })
     expect(links).toContainEqual({ do: 'address', name, address: 'fd00:1::1', prefix: 64 })
     const forwards = links.filter((each) => each.do === 'sysctl' && each.path.endsWith('forward'))
