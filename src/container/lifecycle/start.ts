@@ -64,9 +64,9 @@ export async function startContainer(
     if (signal?.aborted) throw abortedError(signal, 'Starting the container')
     const { args, env } = config.process
     if (helperFailure(error) !== undefined) throw startFailure(error, { args, env })
-    if (KeelsonError.is(error)) throw error
     // Its monitor was killed, and then another process has removed it.
-    await core.mustAllow('start')
+    if (!KeelsonError.is(error) || error.code === 'KEELSON_IO') await core.mustAllow('start')
+    if (KeelsonError.is(error)) throw error
     throw storageError(error, 'write', record.run)
   } finally {
     signal?.removeEventListener('abort', abort)

@@ -1,6 +1,6 @@
 /** Connecting containers to networks, and disconnecting them: at once where they run, else for their next start. */
 import { hostname } from 'node:os'
-import { keelsonError, type KeelsonError } from '../../errors.ts'
+import { keelsonError, KeelsonError } from '../../errors.ts'
 import { readAttached, type AttachedEndpoint } from '../../network/endpoint/attached.ts'
 import { joinAnother, leaveOne, type Running } from '../../network/endpoint/change.ts'
 import { wantedAddresses } from '../../network/endpoint/join.ts'
@@ -89,7 +89,14 @@ async function changeNetworks(
     await using _ = await lockNetworks(core, signal)
     const status = await core.mustAllow('change its networks')
     const record = await core.refresh()
-    const changed = await change(record, isActive(status) ? readAttached(record.run) : undefined)
+    const now = isActive(status) ? readAttached(record.run) : undefined
+    const changed = await change(record, now).catch(async (error: unknown) => {
+      // Another process has removed it meanwhile, with the directory of its run.
+      if (KeelsonError.is(error) && error.code === 'KEELSON_IO') {
+        await core.mustAllow('change its networks')
+      }
+      throw error
+    })
     return changed ? { container: core.id, containerName: core.record.name } : undefined
   }, signal)
 }
