@@ -14,6 +14,8 @@ const SLOWNESS = '10'
 
 const plan = JSON.parse(readFileSync(`${PAYLOAD}/plan.json`, 'utf8'))
 const uid = Number(command('id', '-u', USER))
+// begun at boot, at its own pace
+command('systemctl', 'start', `user@${uid}.service`)
 
 report(facts())
 for (const { title, user, node, files } of plan.runs) {

@@ -7,7 +7,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::process::geteuid;
 
+use super::bundle::in_user_namespace;
 use super::record::{Record, Status};
 use crate::error::{Failure, Result, Step};
 
@@ -31,7 +33,8 @@ pub struct Place {
 impl Store {
     pub fn new(root: Option<PathBuf>) -> Self {
         let root = root.unwrap_or_else(|| match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(directory) if !rustix::process::geteuid().is_root() => {
+            // Root of a user namespace is an ordinary user, as podman runs it.
+            Some(directory) if !geteuid().is_root() || in_user_namespace() => {
                 Path::new(&directory).join("keelson-oci")
             }
             _ => PathBuf::from("/run/keelson-oci"),

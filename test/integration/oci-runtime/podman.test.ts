@@ -16,6 +16,8 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
+  // What lies there belongs to users that only this one's namespace has.
+  if (rootless) await run('podman', ['unshare', 'rm', '-rf', runtime.temp.join('podman')])
   await runtime?.[Symbol.asyncDispose]()
 })
 
