@@ -287,7 +287,7 @@ fn a_hook_of_the_end_that_fails_is_a_warning() {
     assert!(bundle.run().status.success());
     assert_eq!(bundle.read("hooks.log"), "last\n");
     let log = std::fs::read_to_string(runtime.path("log")).unwrap();
-    assert!(log.contains("run a poststop hook") && log.contains("warning"));
+    assert!(log.contains("error running poststop hook #0") && log.contains("warning"));
 }
 
 #[test]

@@ -558,3 +558,23 @@ fn mount_command(arguments: &[&str]) {
             .success()
     );
 }
+
+#[test]
+fn without_a_cgroup_namespace_the_containers_own_cgroups_of_v1_are_shown() {
+    let runtime = Runtime::new();
+    // The directory's name is that of a cgroup which only this container has.
+    let look = "cd /sys/fs/cgroup; for d in */; do [ -e $d/cgroup.procs ] && wc -l < $d/cgroup.procs; done; \
+                for d in */*/; do [ -d $d ] && echo $d; done; echo seen";
+    let mut bundle = runtime.bundle("own-cgroups", &script(look));
+    let is_new = |namespace: &Value| namespace["type"] == "cgroup";
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| !is_new(namespace));
+    let hierarchies = hierarchies().v1;
+    if hierarchies.is_empty() {
+        // v2 alone: a new mount shows all of it.
+        return;
+    }
+    // The shell and the program that counts.
+    let expected = "2\n".repeat(hierarchies.len());
+    assert_eq!(bundle.sh(), format!("{expected}seen\n"));
+}

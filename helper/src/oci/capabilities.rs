@@ -41,6 +41,17 @@ pub fn drop_unknown(process: &mut Value, log: &Log) {
     }
 }
 
+/// Leaves out what no process may have: ambient ones that are not permitted and inheritable (capabilities(7)).
+pub fn drop_impossible(capabilities: &mut PlannedCapabilities, log: &Log) {
+    let possible = capabilities.permitted & capabilities.inheritable;
+    for name in capability_names(capabilities.ambient - possible) {
+        log.warn(&format!(
+            "{name} cannot be ambient: it is not both permitted and inheritable"
+        ));
+    }
+    capabilities.ambient &= possible;
+}
+
 /// Leaves out those that this process has not got.
 pub fn drop_missing(capabilities: &mut PlannedCapabilities, log: &Log) -> Result<()> {
     for name in capabilities.keep_held()? {

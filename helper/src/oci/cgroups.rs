@@ -77,6 +77,13 @@ pub fn place(path: Option<&str>, id: &str, by_systemd: bool) -> Result<Placed> {
     })
 }
 
+/// Whether this host has no other version.
+pub fn is_v2_alone() -> Result<bool> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").step("read the mounts")?;
+    let everywhere = in_hierarchies(&mounts, "");
+    Ok(everywhere.v2.is_some() && everywhere.v1.is_empty())
+}
+
 /// `slice:prefix:name`, the scope `prefix-name.scope` in that slice.
 fn scope(path: Option<&str>, id: &str, by_root: bool) -> Result<PlacedScope> {
     let (manager, own_slice) = match by_root {

@@ -13,13 +13,13 @@ use super::console::ConsoleSocket;
 use super::record::{Record, Status, start_time};
 use super::store::Place;
 use super::{
-    Runtime, bundle, capabilities, cgroups, defaults, delete, foreground, invalid, joined_user,
-    net_devices, start,
+    Runtime, bundle, capabilities, cgroups, defaults, delete, environment, foreground, invalid,
+    joined_user, net_devices, start,
 };
 use crate::error::{Failure, Result, Step};
 use crate::monitor::now;
 use crate::run::Spare;
-use crate::run::{Container, Deferred, Started, run_hooks};
+use crate::run::{Container, Deferred, Started, cgroup_is_frozen, cgroup_processes, run_hooks};
 
 const OPTIONS: Options<'_> = Options {
     flags: &[
@@ -111,11 +111,16 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     joined_user::complete(&mut config)?;
     net_devices::complete(&mut config)?;
     capabilities::drop_unknown(&mut config["process"], &runtime.log);
+    // What is executed in it later begins with what the bundle says.
+    let saved = config.to_string();
+    if let Some(root) = config["root"]["path"].as_str().map(PathBuf::from) {
+        environment::complete(&mut config["process"], &root);
+    }
     if preserved > 0 {
         announce_preserved(&mut config, preserved);
     }
-    let config_text = config.to_string();
-    let mut plan = bundle::plan(id, &config_text, &host)?;
+    let mut plan = bundle::plan(id, &config.to_string(), &host)?;
+    capabilities::drop_impossible(&mut plan.process.capabilities, &runtime.log);
     if !plan.namespaces.user {
         capabilities::drop_missing(&mut plan.process.capabilities, &runtime.log)?;
     }
@@ -125,6 +130,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         .transpose()?;
     plan.others_cgroups = plan.cgroups.directories();
     plan.others_cgroups.retain(|directory| directory.exists());
+    refuse_used(&plan.others_cgroups)?;
     let terminal = plan.process.terminal.is_some();
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;
 
@@ -133,6 +139,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         id: id.to_owned(),
         pid: 0,
         ready: false,
+        pid_namespace: plan.namespaces.pid,
         start_time: 0,
         rootfs: plan.root.clone(),
         bundle,
@@ -146,10 +153,13 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     };
     let listener = place
         .save(&record)
-        .and_then(|()| place.save_config(&config_text))
+        .and_then(|()| place.save_config(&saved))
         .and_then(|()| place.listen())
         .inspect_err(|_| remove(&place.path))?;
     plan.process.inherited = Some(preserved);
+    if let Some(terminal) = &mut plan.process.terminal {
+        terminal.plain_lines = console.is_none();
+    }
     plan.deferred = Some(Deferred {
         listener: listener.into(),
         hooks: record.hooks.clone(),
@@ -199,6 +209,18 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         container,
         terminal,
     })
+}
+
+/// A cgroup that was there before must be nobody's: what is done to the container would be done to others.
+fn refuse_used(cgroups: &[PathBuf]) -> Result<()> {
+    let detail = match cgroup_processes(cgroups).len() {
+        0 if cgroup_is_frozen(cgroups).unwrap_or(false) => {
+            "the container's cgroup unexpectedly frozen".into()
+        }
+        0 => return Ok(()),
+        count => format!("the container's cgroup is not empty: {count} process(es) found"),
+    };
+    Err(Failure::kind("read linux.cgroupsPath", "config-invalid").detail(detail))
 }
 
 /// Until the program could be executed.

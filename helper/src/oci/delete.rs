@@ -80,8 +80,8 @@ pub fn destroy(runtime: &Runtime, place: Place, record: Record) -> Result<()> {
 /// One that fails is a warning: the others run all the same.
 pub fn run_poststop_hooks(runtime: &Runtime, record: &Record) {
     let state = record.state(Status::Stopped).to_string();
-    for hook in &record.hooks.poststop {
-        if let Err(failure) = hook.run("poststop", &state) {
+    for (number, hook) in (0..).zip(&record.hooks.poststop) {
+        if let Err(failure) = hook.run(&format!("poststop hook #{number}"), &state) {
             runtime.log.warn(&failure.to_string());
         }
     }

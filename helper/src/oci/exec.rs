@@ -14,7 +14,7 @@ use super::arguments::{Arguments, Options};
 use super::console::ConsoleSocket;
 use super::create::{check_preserved, write_pid_file};
 use super::record::Status;
-use super::{Runtime, bundle, capabilities, foreground, invalid};
+use super::{Runtime, bundle, capabilities, environment, foreground, invalid};
 use crate::error::{Failure, Result, Step};
 use crate::run::{Entry, Exec, ExecRequest, Filters, Inside, Started};
 
@@ -65,12 +65,8 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         Status::Created | Status::Running => {}
         Status::Paused if arguments.has("ignore-paused") => {}
         status => {
-            return Err(
-                Failure::kind("execute in the container", "state").detail(format!(
-                    "cannot exec in a container that is {}",
-                    status.word()
-                )),
-            );
+            return Err(Failure::kind("execute in the container", "state")
+                .detail(format!("cannot exec in a {} container", status.word())));
         }
     }
     let host = bundle::open_host()?;
@@ -91,6 +87,10 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     if !record.is_alive() {
         return Err(not_running());
     }
+    environment::complete(
+        &mut process,
+        Path::new(&format!("/proc/{}/root", record.pid)),
+    );
     let request = json!({
         "exec": unique_name(),
         "process": process,
@@ -101,6 +101,7 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         Failure::kind("read the process", "config-invalid").detail(error.to_string())
     })?;
     request.inherited = Some(preserved);
+    request.plain_lines = console.is_none();
     let mut inside = Inside::of(&plan);
     inside.state = record.state(place.status(&record));
     let entry = Entry {
@@ -198,6 +199,18 @@ fn add_capabilities<'a>(process: &mut Value, names: impl Iterator<Item = &'a str
                 .filter(|list| !list.contains(&json!(name)))
             {
                 list.push(json!(name));
+            }
+        }
+        // "Ambient ... permitted and inheritable" (capabilities(7)): where the container's own are.
+        let has = |set: &Value| {
+            set.as_array()
+                .is_some_and(|names| names.contains(&json!(name)))
+        };
+        let capabilities = &mut process["capabilities"];
+        if has(&capabilities["inheritable"]) && !has(&capabilities["ambient"]) {
+            match capabilities["ambient"].as_array_mut() {
+                Some(list) => list.push(json!(name)),
+                None => capabilities["ambient"] = json!([name]),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 
 use crate::error::{Result, Step};
 use crate::run::{Container, End, Exec};
@@ -175,6 +175,8 @@ impl RawMode {
         };
         let mut raw = before.clone();
         raw.make_raw();
+        // The program's terminal leaves the ends of lines to this one.
+        raw.output_modes.insert(OutputModes::OPOST);
         let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &raw);
         RawMode(Some(before))
     }

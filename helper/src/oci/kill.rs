@@ -8,7 +8,7 @@ use super::arguments::{Arguments, Options};
 use super::record::{Record, Status};
 use super::{Runtime, invalid};
 use crate::error::{Failure, Result, Step};
-use crate::run::cgroup_processes;
+use crate::run::{cgroup_processes, kill_cgroups};
 use crate::sys;
 
 const OPTIONS: Options<'_> = Options {
@@ -32,7 +32,16 @@ pub fn kill(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
         signal_all(&record, signal);
         return Ok(0);
     }
-    match place.status(&record) {
+    let status = place.status(&record);
+    // Without a pid namespace others of its processes outlive the first, and nothing else ends them.
+    if signal == libc::SIGKILL && !record.pid_namespace && status != Status::Creating {
+        let directories = record.own_cgroups();
+        if !cgroup_processes(&directories).is_empty() {
+            kill_cgroups(&directories);
+            return Ok(0);
+        }
+    }
+    match status {
         Status::Stopped | Status::Creating => return Err(not_running()),
         _ => signal_init(&record, signal)?,
     }
@@ -64,7 +73,8 @@ fn not_running() -> Failure {
 
 fn parse_signal(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+        // Zero only asks whether it is there.
+        return (0..=64).contains(&number).then_some(number);
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -117,10 +127,16 @@ mod tests {
 
     #[test]
     fn signals_have_numbers_and_names() {
-        for (text, signal) in [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigrtmin+3", 37)] {
+        for (text, signal) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGTERM", 15),
+            ("sigrtmin+3", 37),
+            ("0", 0),
+        ] {
             assert_eq!(parse_signal(text), Some(signal), "{text}");
         }
-        for text in ["", "0", "65", "SIG", "nothing"] {
+        for text in ["", "-1", "65", "SIG", "nothing"] {
             assert_eq!(parse_signal(text), None, "{text}");
         }
     }

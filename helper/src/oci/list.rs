@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::arguments::{Arguments, Options};
+use super::record::FullState;
 use super::{Runtime, invalid};
 use crate::error::{Failure, Result};
 
@@ -31,44 +32,45 @@ pub fn state(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
 
 pub fn list(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     let arguments = Arguments::parse(words, &LIST)?;
-    let states: Vec<Value> = runtime
-        .store
-        .ids()
+    // One may be removed while we look.
+    let ids = runtime.store.ids()?;
+    let found: Vec<_> = ids
         .iter()
-        // One may be removed while we look.
         .filter_map(|id| runtime.store.load(id).ok())
-        .map(|(place, record)| record.full_state(place.status(&record)))
+        .collect();
+    let states: Vec<_> = found
+        .iter()
+        .map(|(place, record)| record.full_state(place.status(record)))
         .collect();
     if arguments.has("quiet") {
-        for state in &states {
-            println!("{}", text(&state["id"]));
-        }
+        states.iter().for_each(|state| println!("{}", state.id));
         return Ok(0);
     }
     match arguments.value("format") {
-        Some("json") => println!("{}", json!(states)),
+        Some("json") => println!("{}", json(&states)?),
         None | Some("table") => print!("{}", table(&states)),
         Some(other) => return Err(invalid(format!("--format: {other}"))),
     }
     Ok(0)
 }
 
-fn table(states: &[Value]) -> String {
-    const COLUMNS: [(&str, &str); 6] = [
-        ("ID", "id"),
-        ("PID", "pid"),
-        ("STATUS", "status"),
-        ("BUNDLE", "bundle"),
-        ("CREATED", "created"),
-        ("OWNER", "owner"),
-    ];
-    let head = COLUMNS.map(|(name, _)| name.to_owned());
-    let rows = states
-        .iter()
-        .map(|state| COLUMNS.map(|(_, key)| text(&state[key])));
+const COLUMNS: usize = 6;
+
+fn table(states: &[FullState<'_>]) -> String {
+    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = states.iter().map(|state| {
+        [
+            state.id.to_owned(),
+            state.pid.to_string(),
+            state.status.to_owned(),
+            state.bundle.display().to_string(),
+            state.created.to_owned(),
+            state.owner.to_owned(),
+        ]
+    });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
+    let widths: Vec<_> = (0..COLUMNS).map(width).collect();
     rows.iter()
         .map(|row| {
             let cells = row.iter().zip(&widths);
@@ -80,13 +82,12 @@ fn table(states: &[Value]) -> String {
         .collect()
 }
 
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+pub fn pretty(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new("write JSON").detail(error.to_string()))
 }
 
-pub fn pretty(value: &Value) -> Result<String> {
-    serde_json::to_string_pretty(value)
+fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value)
         .map_err(|error| Failure::new("write JSON").detail(error.to_string()))
 }

@@ -15,10 +15,11 @@ use crate::monitor::now;
 pub struct Log {
     file: Option<Arc<File>>,
     json: bool,
+    debug: bool,
 }
 
 impl Log {
-    pub fn new(path: Option<PathBuf>, format: Option<&str>) -> Result<Self> {
+    pub fn new(path: Option<PathBuf>, format: Option<&str>, debug: bool) -> Result<Self> {
         let json = match format {
             None | Some("text" | "") => false,
             Some("json") => true,
@@ -37,21 +38,28 @@ impl Log {
         Ok(Log {
             file: file.map(Arc::new),
             json,
+            debug,
         })
     }
 
-    /// Says it to the log and to stderr, and returns the exit code.
-    pub fn error(&self, failure: &Failure) -> i32 {
+    /// Says it to the log and to stderr.
+    pub fn error(&self, failure: &Failure) {
         let message = sentence(failure);
         if self.file.is_some() {
             self.write("error", &message);
         }
         let _ = writeln!(std::io::stderr(), "keelson-helper: {message}");
-        1
     }
 
     pub fn warn(&self, message: &str) {
         self.write("warning", message);
+    }
+
+    /// Where `--debug` asks for it.
+    pub fn debug(&self, message: &str) {
+        if self.debug {
+            self.write("debug", message);
+        }
     }
 
     fn write(&self, level: &str, message: &str) {
@@ -68,16 +76,24 @@ impl Log {
     }
 }
 
-/// Engines know some failures by their words.
+/// Engines know some failures by runc's words, and in these by Go's for the error numbers.
 fn sentence(failure: &Failure) -> String {
     let path = failure.path.as_deref().unwrap_or_default();
-    match failure.kind {
-        Some("command-not-found") if failure.detail.is_none() && !path.contains('/') => {
+    match (failure.kind, &failure.detail) {
+        (Some("command-not-found"), Some(_)) => {
+            format!("exec {path}: no such file or directory")
+        }
+        (Some("command-not-found"), None) if path.contains('/') => {
+            format!("exec: {path:?}: stat {path}: no such file or directory")
+        }
+        (Some("command-not-found"), None) => {
             format!("exec: {path:?}: executable file not found in $PATH")
         }
-        Some("command-not-found" | "command-not-executable") => {
-            format!("exec: {failure}")
-        }
+        (Some("command-not-executable"), _) => match failure.errno {
+            Some(libc::ENOEXEC) => format!("exec {path}: exec format error"),
+            Some(libc::EISDIR) => format!("exec: {path:?}: is a directory"),
+            _ => format!("exec: {path:?}: permission denied"),
+        },
         _ => failure.to_string(),
     }
 }

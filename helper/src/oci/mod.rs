@@ -11,6 +11,7 @@ mod console;
 mod create;
 mod defaults;
 mod delete;
+mod environment;
 mod exec;
 mod features;
 mod foreground;
@@ -51,20 +52,31 @@ pub fn oci(arguments: impl Iterator<Item = OsString>) -> ! {
     // What stays behind in a container must not lead to the file on the host's disk.
     let code = match ensure_sealed() {
         Ok(()) => run(arguments.collect()),
-        Err(failure) => Log::default().error(&failure),
+        Err(failure) => {
+            Log::default().error(&failure);
+            1
+        }
     };
     sys::process::exit(code)
 }
 
 fn run(words: Vec<OsString>) -> i32 {
     let mut log = Log::default();
-    match dispatch(words, &mut log) {
+    let mut command = None;
+    match dispatch(words, &mut log, &mut command) {
         Ok(code) => code,
-        Err(failure) => log.error(&failure),
+        Err(failure) => {
+            log.error(&failure);
+            match command.as_deref() {
+                // Not to be taken for the program's own.
+                Some("exec") => 255,
+                _ => 1,
+            }
+        }
     }
 }
 
-fn dispatch(words: Vec<OsString>, log: &mut Log) -> Result<i32> {
+fn dispatch(words: Vec<OsString>, log: &mut Log, called: &mut Option<String>) -> Result<i32> {
     let mut globals = Arguments::globals(words)?;
     if globals.has("version") {
         print_version();
@@ -73,6 +85,7 @@ fn dispatch(words: Vec<OsString>, log: &mut Log) -> Result<i32> {
     *log = Log::new(
         globals.value("log").map(PathBuf::from),
         globals.value("log-format"),
+        globals.has("debug"),
     )?;
     let runtime = Runtime {
         store: Store::new(globals.value("root").map(PathBuf::from)),
@@ -83,6 +96,8 @@ fn dispatch(words: Vec<OsString>, log: &mut Log) -> Result<i32> {
         return Err(invalid("a command is needed"));
     };
     let rest = globals.rest();
+    log.debug(&format!("{command} {rest:?}"));
+    *called = Some(command.clone());
     match command.as_str() {
         "create" => create::create(&runtime, rest),
         "start" => start::start(&runtime, rest),

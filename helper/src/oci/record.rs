@@ -1,7 +1,7 @@
 //! What is known of a container: a file, so that any later command finds it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ pub struct Record {
     /// `create` has done its part.
     #[serde(default)]
     pub ready: bool,
+    /// All its processes end with the first.
+    #[serde(default)]
+    pub pid_namespace: bool,
     /// In clock ticks since boot: two processes may have had the same number, but not both.
     pub start_time: u64,
     pub bundle: PathBuf,
@@ -37,6 +40,22 @@ pub struct Record {
     pub hooks: Hooks,
     /// The number in the namespace of whoever created it.
     pub owner: u32,
+}
+
+/// What `state` and `list` tell, in the order in which runc does.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FullState<'a> {
+    oci_version: &'static str,
+    pub id: &'a str,
+    pub pid: i32,
+    pub status: &'static str,
+    pub bundle: &'a Path,
+    rootfs: &'a Path,
+    pub created: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+    pub owner: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +102,18 @@ impl Record {
     }
 
     /// With what runc adds.
-    pub fn full_state(&self, status: Status) -> Value {
-        let mut state = self.state(status);
-        state["pid"] = json!(if status.is_alive() { self.pid } else { 0 });
-        state["rootfs"] = json!(self.rootfs);
-        state["created"] = json!(self.created);
-        state["owner"] = json!(if self.owner == 0 { "root" } else { "" });
-        state
+    pub fn full_state(&self, status: Status) -> FullState<'_> {
+        FullState {
+            oci_version: SPEC_VERSION,
+            id: &self.id,
+            pid: if status.is_alive() { self.pid } else { 0 },
+            status: status.word(),
+            bundle: &self.bundle,
+            rootfs: &self.rootfs,
+            created: &self.created,
+            annotations: &self.annotations,
+            owner: if self.owner == 0 { "root" } else { "" },
+        }
     }
 
     /// Whether the process is there, and still the same.

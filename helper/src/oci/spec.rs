@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, Options};
+use super::cgroups;
 use super::list::pretty;
 use crate::error::{Result, Step};
 use crate::run::SPEC_VERSION;
@@ -21,6 +22,10 @@ pub fn spec(words: Vec<OsString>) -> Result<i32> {
     let arguments = Arguments::parse(words, &OPTIONS)?;
     let path = Path::new(arguments.value("bundle").unwrap_or(".")).join("config.json");
     let mut config = config();
+    // As runc's: on v1 programs expect to find the host's paths.
+    if cgroups::is_v2_alone()? {
+        add_namespace(&mut config, "cgroup");
+    }
     if arguments.has("rootless") {
         make_rootless(&mut config);
     }
@@ -58,7 +63,7 @@ fn config() -> Value {
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" },
-                { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
+                { "type": "uts" }, { "type": "mount" },
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -102,6 +107,12 @@ fn mounts() -> Value {
     ])
 }
 
+fn add_namespace(config: &mut Value, kind: &str) {
+    if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+        namespaces.push(json!({ "type": kind }));
+    }
+}
+
 /// The caller as root of a user namespace, without what only the host's root may.
 fn make_rootless(config: &mut Value) {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
@@ -112,8 +123,8 @@ fn make_rootless(config: &mut Value) {
     linux["resources"] = json!({});
     if let Some(namespaces) = linux["namespaces"].as_array_mut() {
         namespaces.retain(|namespace| namespace["type"] != "network");
-        namespaces.push(json!({ "type": "user" }));
     }
+    add_namespace(config, "user");
     for mount in config["mounts"].as_array_mut().into_iter().flatten() {
         if mount["destination"] == "/sys" {
             mount["type"] = json!("none");

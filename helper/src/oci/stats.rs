@@ -24,7 +24,7 @@ pub fn events(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     let arguments = Arguments::parse(words, &OPTIONS)?;
     let (place, record) = runtime.store.load(arguments.id()?)?;
     let interval = match arguments.value("interval") {
-        Some(text) => seconds(text)?,
+        Some(text) => duration(text)?,
         None => INTERVAL,
     };
     if place.status(&record) == Status::Stopped {
@@ -42,11 +42,36 @@ pub fn events(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration> {
-    let number = text.strip_suffix('s').unwrap_or(text).parse();
-    match number {
-        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err(invalid(format!("--interval: seconds, such as 5s: {text}"))),
+/// As Go writes them: `1m30s`, `100ms`. A number alone is in seconds.
+fn duration(text: &str) -> Result<Duration> {
+    const UNITS: [(&str, f64); 7] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let invalid = || invalid(format!("--interval: a time, such as 5s: {text}"));
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+        let (number, behind) = rest.split_at(digits.unwrap_or(rest.len()));
+        let letters = behind.find(|letter: char| letter.is_ascii_digit());
+        let (unit, behind) = behind.split_at(letters.unwrap_or(behind.len()));
+        let unit = if unit.is_empty() { "s" } else { unit };
+        let (_, seconds) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(invalid)?;
+        total += number.parse::<f64>().map_err(|_| invalid())? * seconds;
+        rest = behind;
+    }
+    match Duration::try_from_secs_f64(total) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(invalid()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where containers are kept: a directory each, claimed by its exclusive creation, locked by whoever changes it.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,6 +21,8 @@ const LONGEST_ID: usize = 1024;
 
 pub struct Store {
     root: PathBuf,
+    /// Nobody has named it.
+    is_default: bool,
 }
 
 /// A container's directory, held open.
@@ -32,6 +35,7 @@ pub struct Place {
 
 impl Store {
     pub fn new(root: Option<PathBuf>) -> Self {
+        let is_default = root.is_none();
         let root = root.unwrap_or_else(|| match std::env::var_os("XDG_RUNTIME_DIR") {
             // Root of a user namespace is an ordinary user, as podman runs it.
             Some(directory) if !geteuid().is_root() || in_user_namespace() => {
@@ -39,7 +43,7 @@ impl Store {
             }
             _ => PathBuf::from("/run/keelson-oci"),
         });
-        Store { root }
+        Store { root, is_default }
     }
 
     /// Where a container of this name is, or would be.
@@ -98,16 +102,19 @@ impl Store {
         }
     }
 
-    pub fn ids(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten();
+    /// A directory that nobody has named may not have been needed yet.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if self.is_default && error.kind() == ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            read => read.step_at("list the containers", &self.root)?.flatten(),
+        };
         let mut ids: Vec<_> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         ids.sort();
-        ids
+        Ok(ids)
     }
 }
 

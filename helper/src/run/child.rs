@@ -31,6 +31,7 @@ use super::plan::Plan;
 use super::program::Note;
 use super::root::Root;
 use super::rootfs::{attach_rootfs, mount_rootfs, pivot, stop_propagation};
+use super::scheduling::use_all_processors;
 use super::spare::loopback_up;
 use super::standby::hear_program;
 use super::stdio::{self, Streams};
@@ -138,13 +139,26 @@ fn prepare(
     if namespaces.cgroup {
         unshare_cgroup()?;
     }
+    if plan.process.inherited.is_some() {
+        use_all_processors();
+    }
 
     // 5. What is mounted and made inside the root, and hidden there.
-    let late = mount_all(&root, &plan.mounts, sources, &plan.cgroups)?;
+    let late = mount_all(
+        &root,
+        &plan.mounts,
+        sources,
+        &plan.cgroups,
+        namespaces.cgroup,
+    )?;
     make_devices(&root, &plan.devices, &plan.mounts)?;
     let cwd = &plan.process.cwd;
     root.make_directory(cwd)
         .step_at("make the working directory", cwd)?;
+    if plan.process.terminal.is_some() {
+        // Before /dev may become read-only: the terminal is bound there when it has been made.
+        root.make_file("/dev/console").step("make /dev/console")?;
+    }
     close_late(late)?;
     make_readonly(&root, &plan.linux.readonly_paths, &plan.mounts)?;
     mask_paths(&root, &plan.linux.masked_paths, &plan.mounts)?;
@@ -201,7 +215,6 @@ fn prepare(
     let named = plan.waits.then(|| hear_program(channel)).transpose()?;
 
     // 10. The user, and less and less.
-    let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     let process = &plan.process;
     match &plan.deferred {
         Some(deferred) => become_program_later(
@@ -209,13 +222,13 @@ fn prepare(
             deferred,
             &state,
             notice,
-            master,
+            terminal,
             channel,
             host.descriptors,
         ),
         None => become_program(
             process,
-            master,
+            terminal.as_ref().map(|terminal| terminal.master.as_fd()),
             channel,
             plan.extension.init,
             host.descriptors,

@@ -28,7 +28,7 @@ use super::namespaces::{JoinPlan, not_running};
 use super::plan::Plan;
 use super::process::PlannedProcess;
 use super::program::{End, Program, Started};
-use super::scheduling::PlannedPersona;
+use super::scheduling::{PlannedPersona, use_all_processors};
 use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Filters, Host};
@@ -46,6 +46,9 @@ pub struct ExecRequest {
     /// The standard streams, and as many descriptors after them, are this process's own.
     #[serde(skip)]
     pub inherited: Option<u32>,
+    /// See `PlannedTerminal`.
+    #[serde(skip)]
+    pub plain_lines: bool,
 }
 
 /// The way into a container that runs.
@@ -111,6 +114,9 @@ impl Exec {
         };
         let mut process = PlannedProcess::plan(request.process, inside.ulimit_clamp, filter)?;
         process.inherited = request.inherited;
+        if let Some(terminal) = &mut process.terminal {
+            terminal.plain_lines = request.plain_lines;
+        }
         if process.inherited.is_some() && !inside.namespaces.user {
             process.capabilities.keep_held()?;
         }
@@ -321,6 +327,9 @@ fn prepare(
 
     // 2. What needs the host's file systems, which are out of reach afterwards.
     cgroup.join_v1()?;
+    if process.inherited.is_some() && process.scheduling.affinity.is_empty() {
+        use_all_processors();
+    }
     process.scheduling.affinity.apply()?;
     container.inside.persona.apply()?;
     set_attributes(process, host)?;

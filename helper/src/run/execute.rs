@@ -13,7 +13,8 @@ use super::listener::Agent;
 use super::process::PlannedProcess;
 use super::root::Root;
 use super::stdio::Streams;
-use super::{Host, credentials, rlimits, terminal};
+use super::terminal::{self, Terminal};
+use super::{Host, credentials, rlimits};
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{self, Report};
 use crate::sys;
@@ -144,7 +145,7 @@ pub fn become_program_later(
     deferred: &Deferred,
     state: &serde_json::Value,
     notice: Option<Vec<u8>>,
-    terminal: Option<BorrowedFd<'_>>,
+    terminal: Option<Terminal>,
     channel: &OwnedFd,
     descriptors: Rlimit,
 ) -> Result<()> {
@@ -154,7 +155,13 @@ pub fn become_program_later(
         process.command.find()?;
     }
     rustix::process::set_parent_process_death_signal(None).step("outlive the parent")?;
-    report_ready(terminal, channel, warnings)?;
+    report_ready(
+        terminal.as_ref().map(|terminal| terminal.master.as_fd()),
+        channel,
+        warnings,
+    )?;
+    // While it waits, it holds nothing but its standard streams.
+    drop(terminal);
     let connection = deferred.wait_for_start(channel)?;
     if !process.command.is_some() {
         return Err(

@@ -79,19 +79,22 @@ pub const HOOK_FAILED: &str = "hook-failed";
 
 /// Runs them one after the other; the first that fails is the last.
 pub fn run_all(stage: &str, hooks: &[Hook], state: &str) -> Result<()> {
-    hooks.iter().try_for_each(|hook| hook.run(stage, state))
+    (0..)
+        .zip(hooks)
+        .try_for_each(|(number, hook)| hook.run(&format!("{stage} hook #{number}"), state))
 }
 
 impl Hook {
-    pub fn run(&self, stage: &str, state: &str) -> Result<()> {
-        self.attempt(stage, state).map_err(|failure| Failure {
+    /// `which`: `poststop hook #0`.
+    pub fn run(&self, which: &str, state: &str) -> Result<()> {
+        self.attempt(which, state).map_err(|failure| Failure {
             kind: Some(HOOK_FAILED),
             ..failure
         })
     }
 
-    fn attempt(&self, stage: &str, state: &str) -> Result<()> {
-        let step = || format!("run a {stage} hook");
+    fn attempt(&self, which: &str, state: &str) -> Result<()> {
+        let step = || format!("error running {which}");
         // Files in memory instead of pipes: nobody has to read and write while the hook runs, and what it leaves behind
         // may keep its output open for as long as it likes.
         let mut input = memory_file()?;

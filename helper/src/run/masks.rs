@@ -23,7 +23,10 @@ const NULL_DEVICE: (u32, u32) = (1, 3);
 pub fn mask_paths(root: &Root, paths: &[String], mounts: &[PlannedMount]) -> Result<()> {
     // One file system is enough for all of them: the first is attached, the others are its clones.
     let mut empty: Option<OwnedFd> = None;
-    for path in paths {
+    for (index, path) in paths.iter().enumerate() {
+        if paths[..index].contains(path) {
+            continue;
+        }
         let Some(target) = find(root, path, mounts)? else {
             continue;
         };

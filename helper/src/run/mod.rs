@@ -48,8 +48,8 @@ use crate::error::{Result, Step};
 
 pub use cgroup::{
     CgroupPlan, freeze as freeze_cgroup, is_frozen as cgroup_is_frozen, join as join_cgroup,
-    processes as cgroup_processes, properties as cgroup_properties, remove_all as remove_cgroups,
-    update as update_cgroups,
+    kill_all as kill_cgroups, processes as cgroup_processes, properties as cgroup_properties,
+    remove_all as remove_cgroups, update as update_cgroups,
 };
 pub use config::{
     BundleFile, Cgroups, Config, ConsoleSize, IdMapping, Resources, RootfsMount, SPEC_VERSION,
@@ -68,6 +68,7 @@ pub use listener::connect as connect_to_agent;
 pub use plan::Plan;
 pub use procfs::Procfs;
 pub use program::{End, Started};
+pub use root::Root;
 pub use rootfs::mount_rootfs;
 pub use spare::{Identity, Spare, SpareRoot, make_network, make_root};
 pub use standby::{ProgramOrder, lost as standby_lost};

@@ -110,6 +110,7 @@ pub fn mount_all(
     mounts: &[PlannedMount],
     sources: Sources,
     cgroups: &CgroupPlan,
+    cgroup_namespace: bool,
 ) -> Result<LateReadonly> {
     let mut late = LateReadonly::new();
     for (mount, source) in mounts.iter().zip(sources) {
@@ -117,7 +118,7 @@ pub fn mount_all(
         if mount.options.remount {
             remount(root, mount)?;
         } else if mount.is_type("cgroup") {
-            mount_cgroups(root, mount, cgroups)?;
+            mount_cgroups(root, mount, cgroups, cgroup_namespace)?;
         } else if mount.options.bind {
             let tree = match source {
                 Some(tree) => tree,
@@ -361,7 +362,7 @@ fn place_without_links(root: &Root, destination: &Path) -> Result<OwnedFd> {
     .step_at("find a mount point", destination)
     .map_err(|failure| match failure.errno {
         Some(errno) if errno == Errno::LOOP.raw_os_error() => {
-            failure.detail("a symbolic link in the image")
+            failure.detail("it must be mounted on ordinary directory, and there is a link")
         }
         _ => failure,
     })

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use rustix::fs::Mode;
 
 use super::command::Command;
-use super::config::{ConsoleSize, Process, User};
+use super::config::{Process, User};
 use super::credentials::{Filter, PlannedCapabilities};
 use super::rlimits::{self, PlannedRlimit};
 use super::scheduling::PlannedScheduling;
+use super::terminal::PlannedTerminal;
 use crate::error::{Failure, Result};
 use crate::seccomp::Listener;
 
@@ -30,7 +31,7 @@ pub struct PlannedProcess {
     /// Its standard streams, and as many descriptors after them, are its parent's.
     pub inherited: Option<u32>,
     /// Its standard streams are a terminal, of this size at first.
-    pub terminal: Option<ConsoleSize>,
+    pub terminal: Option<PlannedTerminal>,
 }
 
 /// "If unspecified, the umask is the runtime's": runc's and Docker's.
@@ -77,9 +78,10 @@ impl PlannedProcess {
             cwd: process.cwd,
             filter,
             inherited: None,
-            terminal: process
-                .terminal
-                .then(|| process.console_size.unwrap_or_default()),
+            terminal: process.terminal.then(|| PlannedTerminal {
+                size: process.console_size.unwrap_or_default(),
+                plain_lines: false,
+            }),
         })
     }
 }

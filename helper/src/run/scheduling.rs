@@ -94,6 +94,10 @@ impl PlannedAffinity {
         cloned
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.initial.is_none() && self.last.is_none()
+    }
+
     /// When the program is in its cgroup.
     pub fn apply(&self) -> Result<()> {
         match &self.last {
@@ -103,6 +107,14 @@ impl PlannedAffinity {
             None => Ok(()),
         }
     }
+}
+
+/// On every processor of the cgroup's: those of the parent are an accident of how it was started. A kernel that does not
+/// let it leaves it where it is.
+pub fn use_all_processors() {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|processor| all.set(processor));
+    let _ = sched_setaffinity(None, &all);
 }
 
 fn scheduler(wanted: &Scheduler) -> Result<SchedulerAttributes> {

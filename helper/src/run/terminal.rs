@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, Uid};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::config::{ConsoleSize, User};
 use super::handover;
@@ -23,6 +23,16 @@ const PTMX: (u32, u32) = (5, 2);
 /// `UNIX98_PTY_SLAVE_MAJOR` and the seven after it.
 const SLAVE_MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
 
+const MODES: &str = "set the terminal's modes";
+
+/// A terminal that is to be made.
+#[derive(Default, Clone, Copy)]
+pub struct PlannedTerminal {
+    pub size: ConsoleSize,
+    /// Lines end as the program ends them: who reads has a terminal in front, or none at all.
+    pub plain_lines: bool,
+}
+
 pub struct Terminal {
     /// For the parent.
     pub master: OwnedFd,
@@ -31,7 +41,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Allocates one. `root` is the container's root, and that of this process.
-    pub fn open(root: &Root, user: &User, size: ConsoleSize) -> Result<Self> {
+    pub fn open(root: &Root, user: &User, wanted: PlannedTerminal) -> Result<Self> {
         let master = open_ptmx(root)?;
         rustix::pty::unlockpt(&master).step("unlock the terminal")?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -43,7 +53,12 @@ impl Terminal {
         // As login(1) does. Its group stays that of the devpts, which is tty's.
         rustix::fs::fchown(&slave, Some(Uid::from_raw(user.uid)), None)
             .step("give the terminal to the user")?;
-        set_size(&master, size)?;
+        set_size(&master, wanted.size)?;
+        if wanted.plain_lines {
+            let mut modes = rustix::termios::tcgetattr(&slave).step(MODES)?;
+            modes.output_modes.remove(OutputModes::ONLCR);
+            rustix::termios::tcsetattr(&slave, OptionalActions::Now, &modes).step(MODES)?;
+        }
         Ok(Terminal { master, slave })
     }
 

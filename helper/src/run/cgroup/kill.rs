@@ -15,6 +15,8 @@ pub fn kill_all(directories: &[PathBuf]) {
         .iter()
         .any(|directory| write(directory, "cgroup.kill", "1").is_ok());
     if by_kernel {
+        // v2 lets what it has frozen die; v1, beside it on a hybrid host, does not.
+        freeze(directories, false);
         return;
     }
     // Frozen, nothing forks any more, and no number is given to somebody else between reading and killing.

@@ -105,11 +105,15 @@ impl CgroupPlan {
         self.v2.iter().cloned().chain(v1).collect()
     }
 
-    /// The names of the v1 hierarchies the container has a cgroup in.
-    pub fn controllers_v1(&self) -> impl Iterator<Item = &str> {
+    /// The v1 hierarchies the container has a cgroup in, by name, and that cgroup.
+    pub fn hierarchies_v1(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.v1
             .iter()
-            .map(|hierarchy| hierarchy.controller.as_str())
+            .map(|hierarchy| (hierarchy.controller.as_str(), hierarchy.directory.as_path()))
+    }
+
+    pub fn v2(&self) -> Option<&Path> {
+        self.v2.as_deref()
     }
 
     /// Where the memory controller counts.
@@ -258,7 +262,19 @@ impl Write {
     }
 }
 
-/// As `pids.max` and the files of v2 spell it.
+/// `pids.max`. None at all would leave the program itself no place: as runc has it, zero is one.
+fn pids_max(limit: i64) -> Write {
+    Write::new(
+        "pids.max",
+        if limit == 0 {
+            "1".into()
+        } else {
+            limit_or_max(limit)
+        },
+    )
+}
+
+/// As the files of v2 spell it.
 fn limit_or_max(limit: i64) -> String {
     if limit > 0 {
         limit.to_string()

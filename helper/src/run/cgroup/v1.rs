@@ -1,6 +1,6 @@
 //! What is written for cgroup v1.
 
-use super::{Write, hugetlb, limit_or_max, rdma};
+use super::{Write, hugetlb, pids_max, rdma};
 use crate::error::Result;
 use crate::run::config::{InterfacePriority, Resources, Throttle};
 
@@ -99,7 +99,7 @@ fn pids(resources: &mut Resources) -> Vec<Write> {
     resources
         .pids
         .take()
-        .map(|pids| Write::new("pids.max", limit_or_max(pids.limit)))
+        .map(|pids| pids_max(pids.limit))
         .into_iter()
         .collect()
 }

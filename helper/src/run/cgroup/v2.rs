@@ -1,6 +1,6 @@
 //! What is written for cgroup v2.
 
-use super::{Write, hugetlb, limit_or_max, rdma};
+use super::{Write, hugetlb, limit_or_max, pids_max, rdma};
 use crate::error::{Failure, Result};
 use crate::run::config::Resources;
 
@@ -11,7 +11,7 @@ pub fn take(resources: &mut Resources) -> Result<Vec<Write>> {
     let mut writes = memory(resources)?;
     writes.extend(cpu(resources));
     if let Some(pids) = resources.pids.take() {
-        writes.push(Write::new("pids.max", limit_or_max(pids.limit)));
+        writes.push(pids_max(pids.limit));
     }
     writes.extend(io(resources));
     writes.extend(hugetlb(resources, "max"));

@@ -10,6 +10,7 @@ pub struct Process {
     #[serde(default)]
     pub terminal: bool,
     pub console_size: Option<ConsoleSize>,
+    #[serde(default)]
     pub user: User,
     pub args: Vec<String>,
     #[serde(default)]
@@ -37,13 +38,13 @@ pub struct ConsoleSize {
     pub width: u16,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Zeros may be left out, as encoders of Go do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
     pub umask: Option<u32>,
-    #[serde(default)]
     pub additional_gids: Vec<u32>,
 }
 

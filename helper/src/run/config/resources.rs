@@ -95,6 +95,7 @@ pub struct Throttle {
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
     /// `2MB`, `1GB`, ...
+    #[serde(alias = "pagesize")]
     pub page_size: String,
     pub limit: u64,
 }

@@ -18,6 +18,7 @@ pub struct Scheduler {
 #[derive(Debug, Clone, Deserialize)]
 pub struct IoPriority {
     pub class: String,
+    #[serde(default)]
     pub priority: i32,
 }
 
