@@ -75,10 +75,12 @@ export async function withdraw(
     container: id,
     ...aboutContainer(record),
   })
-  const { removing, warn } = context.run
+  const { removing } = context.run
   // In the background; the engine waits for it when it closes.
   const finished = finishRemoval(context, record)
-    .catch((error: unknown) => warn('container-left-behind', `Container ${id}: ${String(error)}`))
+    .catch((error: unknown) =>
+      context.run.warn('container-left-behind', `Container ${id}: ${String(error)}`),
+    )
     .finally(() => removing.delete(finished))
   removing.add(finished)
 }
