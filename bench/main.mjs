@@ -3,7 +3,7 @@ import { bootstrap } from '../scripts/bootstrap.mjs'
 import { buildTypeScript } from '../scripts/build.mjs'
 import { promises } from './promise.mjs'
 
-const PARTS = ['import', 'run', 'exec', 'many', 'idle', 'pull', 'growth']
+const PARTS = ['import', 'run', 'network', 'exec', 'many', 'idle', 'pull', 'growth']
 
 const words = process.argv.slice(2)
 const asked = words.filter((word) => word !== '--long')

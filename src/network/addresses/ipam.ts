@@ -121,10 +121,12 @@ async function claimThat(directory: string, subnet: Subnet, temporary: string, a
 async function claimAny(directory: string, subnet: Subnet, temporary: string) {
   const { range } = subnet
   const size = sizeOf(range)
-  const taken = await claimedAddresses(directory)
-  const offsets = taken
-    .filter(({ address }) => contains(range, address))
-    .map(({ address }) => address.value - range.value)
+  const names = await converting('read', directory, () => readdir(directory))
+  // By their names alone: with many containers, reading each claim would be most of a start.
+  const offsets = names.flatMap((name) => {
+    const address = parseAddress(name)
+    return address && contains(range, address) ? [address.value - range.value] : []
+  })
   const last = offsets.reduce((highest, offset) => (offset > highest ? offset : highest), 0n)
   for (let step = 1n; step <= size; step++) {
     const address = nth(range, (last + step) % size)
