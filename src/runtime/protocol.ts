@@ -3,7 +3,7 @@
  */
 
 import type { Socket } from 'node:net'
-import type { NetworkOperations, SocketRequest } from './network-protocol.ts'
+import type { NetworkOperations, NetworkPlan, SocketRequest } from './network-protocol.ts'
 
 /** Both sides must speak exactly this version. */
 export const PROTOCOL_VERSION = 1
@@ -193,7 +193,11 @@ export interface Operations extends NetworkOperations {
   standby: [{ container: string; config: object }, object]
   /** Executes a program in one that waits; from then on as after `run`. */
   'standby.run': [
-    { container: string; args: string[]; env: string[]; files?: { name: string; text: string }[] },
+    {
+      container: string
+      program: { args: string[]; env: string[]; network?: NetworkPlan }
+      files?: { name: string; text: string }[]
+    },
     { pid: number; warnings: string[] },
   ]
   /** Ends one that was not asked for, if it is there; answers when nothing is left of it. */

@@ -120,6 +120,29 @@ describe('a container made ahead of a run', () => {
     expect((await sh(test.image, 'echo well')).stdout).toBe('well\n')
   })
 
+  it('comes to its networks when it is asked for, and not before', async () => {
+    await using own = await testEngine({ snapshotter: 'overlay' })
+    const network = await own.engine.networks.create({ name: 'ahead' })
+    const script =
+      'cat /etc/hosts /proc/net/route; ls /sys/class/net; hostname; nc -w 5 -l -p 80 >/dev/null & sleep 0.1; nc -w 1 $(hostname) 80 </dev/null && echo reached'
+    for (let n = 0; n < 4; n++) {
+      const { stdout } = await own.engine.run(own.image, ['sh', '-c', script], {
+        networks: 'ahead',
+        ports: [80],
+      })
+      expect(stdout).toMatch(/^\d+\.\d+\.\d+\.\d+\t[0-9a-f]{12}$/m)
+      expect(stdout).toMatch(/^eth0\t00000000\t/m)
+      expect(stdout).toMatch(/^eth0\nlo$/m)
+      expect(stdout).toMatch(/reached$/m)
+      await madeAhead(Math.min(n, 2), own.root)
+      expect((await network.inspect()).containers).toEqual({})
+    }
+    await network.remove()
+    await expect(
+      own.engine.run(own.image, ['true'], { networks: 'ahead', ports: [80] }),
+    ).rejects.toEqual(coded('KEELSON_NETWORK_NOT_FOUND'))
+  })
+
   it('is killed, and the run has another', async () => {
     for (let n = 0; n < 3; n++) await sh(test.image, 'true')
     await vi.waitFor(async () => expect(await waiting()).toHaveLength(2), SOON)

@@ -12,8 +12,7 @@ use crate::run::{BundleFile, ProgramOrder, Spare, standby_lost};
 #[derive(Deserialize)]
 pub struct RunStandby {
     container: String,
-    #[serde(flatten)]
-    order: ProgramOrder,
+    program: ProgramOrder,
     #[serde(default)]
     files: Vec<BundleFile>,
 }
@@ -39,7 +38,7 @@ impl Launcher {
             .and_then(|key| self.containers.get_mut(&key))
             .filter(|running| running.container.waits())
             .ok_or_else(|| standby_lost("it has ended"))?;
-        let named = running.container.say_program(&asked.order, &asked.files);
+        let named = running.container.say_program(&asked.program, &asked.files);
         if named.is_err() {
             running.container.kill_all();
             return named;

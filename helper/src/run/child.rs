@@ -38,6 +38,7 @@ use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Host, sysctl};
 use crate::error::{Result, Step};
+use crate::net::NetworkPlan;
 use crate::protocol::{Report, raw};
 use crate::sys;
 use crate::sys::mount::{MountAttributes, mount_setattr};
@@ -175,14 +176,7 @@ fn prepare(
     if plan.extension.loopback && namespaces.own_network() {
         loopback_up()?;
     }
-    plan.extension.network.settle()?;
-    if let Some(names) = &plan.extension.network.names {
-        let sockets = names.open()?;
-        let note = Report::Progress(raw(&Note::Names));
-        for socket in sockets.descriptors() {
-            handover::send(channel, &note, socket).step("hand the name service over")?;
-        }
-    }
+    settle(&plan.extension.network, channel)?;
     sysctl::set_sysctls(&host.procfs, &plan.linux.sysctl)?;
 
     // 7. Others have their word, while both worlds can be seen.
@@ -212,7 +206,14 @@ fn prepare(
     enter_working_directory(&inside, cwd)?;
 
     // 9. One that was made ahead of its time has come as far as it can.
-    let named = plan.waits.then(|| hear_program(channel)).transpose()?;
+    let named = match plan.waits {
+        true => {
+            let (command, network) = hear_program(channel)?;
+            settle(&network, channel)?;
+            Some(command)
+        }
+        false => None,
+    };
 
     // 10. The user, and less and less.
     let process = &plan.process;
@@ -238,6 +239,19 @@ fn prepare(
         ),
     }?;
     Ok(named)
+}
+
+/// This side of its networks.
+fn settle(network: &NetworkPlan, channel: &OwnedFd) -> Result<()> {
+    network.settle()?;
+    if let Some(names) = &network.names {
+        let sockets = names.open()?;
+        let note = Report::Progress(raw(&Note::Names));
+        for socket in sockets.descriptors() {
+            handover::send(channel, &note, socket).step("hand the name service over")?;
+        }
+    }
+    Ok(())
 }
 
 /// Blocks until the launcher has done its part. When the launcher is gone, so is this process.

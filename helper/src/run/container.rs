@@ -22,7 +22,7 @@ use super::peers::Peers;
 use super::plan::Plan;
 use super::program::{End, Program, Started};
 use super::spare::Spare;
-use super::standby::{ProgramOrder, Standby, lost};
+use super::standby::{ProgramOrder, Standby, encode_order, lost};
 use super::stdio::Streams;
 use crate::error::{Failure, Result, Step};
 use crate::names::{Attendant, NameService};
@@ -114,19 +114,33 @@ impl Container {
         self.standby.is_some()
     }
 
-    /// Names the program of one that waits, after which it is a container like others; `files` take the place of those that have
-    /// changed since. A failure leaves it waiting.
+    /// Names the program of one that waits, after which it is a container like others, and ends like others of what goes wrong;
+    /// `files` take the place of those that have changed since. A failure leaves it waiting, and nothing of its networks is its.
     pub fn say_program(&mut self, order: &ProgramOrder, files: &[BundleFile]) -> Result<()> {
         let standby = self
             .standby
             .as_ref()
             .ok_or_else(|| lost("it runs already"))?;
-        let locks = standby.take_locks()?;
-        standby.rewrite(files)?;
-        self.program.name(order)?;
-        self.remains._locks = locks;
+        let bytes = encode_order(order)?;
+        let network = order.network()?;
+        self.remains._locks = standby.take_locks()?;
+        self.remains.removal.claims.clone_from(&network.remove);
+        let said = standby
+            .rewrite(files)
+            .and_then(|()| self.attach(&network))
+            .and_then(|()| self.program.name(&bytes));
+        self.names = network.names;
         self.standby = None;
+        if let Err(failure) = said {
+            self.program.fail(&failure);
+        }
         Ok(())
+    }
+
+    fn attach(&mut self, network: &NetworkPlan) -> Result<()> {
+        self.remains._ports = network.reserve()?;
+        let child = self.pid().as_raw_nonzero().get() as u32;
+        network.attach(child, &mut self.remains.removal.firewall)
     }
 
     pub fn pid(&self) -> Pid {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::handover;
-use super::standby::{ProgramOrder, say_program};
+use super::standby::say_program;
 use super::stdio::Streams;
-use crate::error::{Result, Step};
+use crate::error::{Failure, Result, Step};
 use crate::names::Sockets;
-use crate::protocol::{self, FrameReader, Report};
+use crate::protocol::{self, FrameReader, Report, raw};
 use crate::sys;
 
 pub struct Program {
@@ -137,8 +137,14 @@ impl Program {
     }
 
     /// Tells the child, which waits for it, what to execute.
-    pub fn name(&self, order: &ProgramOrder) -> Result<()> {
+    pub fn name(&self, order: &[u8]) -> Result<()> {
         say_program(&self.channel, order)
+    }
+
+    /// Why it ends: its own last word, if it has one, comes later.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.heard.failure = Some(raw(failure));
+        let _ = self.signal(libc::SIGKILL);
     }
 
     /// Takes in what has arrived; false when nothing more will.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::bundle;
 use super::command::Command;
@@ -14,14 +15,30 @@ use super::plan::Plan;
 use super::spare::{Identity, identities};
 use crate::error::{Failure, Result, Step};
 use crate::launch::LockFile;
+use crate::net::NetworkPlan;
 use crate::protocol::{self, FrameReader};
 use crate::sys;
 
-/// The program for one that waits.
+/// More than this, and the launcher might have to wait for the child to read it.
+const MAX_ORDER: usize = 64 << 10;
+
+/// The program for one that waits, and its part in networks.
 #[derive(Serialize, Deserialize)]
 pub struct ProgramOrder {
-    pub args: Vec<String>,
-    pub env: Vec<String>,
+    args: Vec<String>,
+    env: Vec<String>,
+    /// A `NetworkPlan`.
+    #[serde(default)]
+    network: Option<Box<RawValue>>,
+}
+
+impl ProgramOrder {
+    pub fn network(&self) -> Result<NetworkPlan> {
+        match &self.network {
+            Some(plan) => protocol::decode(plan.get().as_bytes()),
+            None => Ok(NetworkPlan::default()),
+        }
+    }
 }
 
 /// What must still be so when it is asked for. Until then it has no locks: it is not in the way of who removes its image.
@@ -44,15 +61,11 @@ impl Standby {
         })
     }
 
-    /// Takes its locks. `standby-lost` when its layers are not those any more that have their names.
+    /// Takes its locks. `standby-lost` when that is not possible, or its layers are not those any more that have their names.
     pub fn take_locks(&self) -> Result<Vec<OwnedFd>> {
-        let taken = self
-            .locks
-            .iter()
-            .map(LockFile::try_take)
-            .collect::<Result<Vec<_>>>()?;
-        match identities(&self.rootfs) {
-            Ok(layers) if layers == self.layers => Ok(taken),
+        let locks = self.locks.iter().map(LockFile::try_take);
+        match (locks.collect::<Result<_>>(), identities(&self.rootfs)) {
+            (Ok(taken), Ok(layers)) if layers == self.layers => Ok(taken),
             _ => Err(lost("its layers have changed")),
         }
     }
@@ -68,9 +81,17 @@ pub fn lost(detail: &str) -> Failure {
     Failure::kind("find the container made ahead", "standby-lost").detail(detail)
 }
 
-pub fn say_program(channel: &OwnedFd, order: &ProgramOrder) -> Result<()> {
-    let step = "name the program";
+/// As it is said. `standby-lost`: it is too long for that.
+pub fn encode_order(order: &ProgramOrder) -> Result<Vec<u8>> {
     let bytes = protocol::encode(order);
+    match bytes.len() {
+        0..=MAX_ORDER => Ok(bytes),
+        _ => Err(lost("the command line is too long")),
+    }
+}
+
+pub fn say_program(channel: &OwnedFd, bytes: &[u8]) -> Result<()> {
+    let step = "name the program";
     let mut sent = 0;
     while sent < bytes.len() {
         match rustix::net::send(
@@ -80,7 +101,6 @@ pub fn say_program(channel: &OwnedFd, order: &ProgramOrder) -> Result<()> {
         ) {
             Ok(length) => sent += length,
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Err(lost("it does not listen")),
             // A child that has failed meanwhile has said why.
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             Err(errno) => return Err(errno).step(step),
@@ -90,7 +110,7 @@ pub fn say_program(channel: &OwnedFd, order: &ProgramOrder) -> Result<()> {
 }
 
 /// In the child: blocks until the launcher names the program. When the launcher is gone, so is this process.
-pub fn hear_program(channel: &OwnedFd) -> Result<Command> {
+pub fn hear_program(channel: &OwnedFd) -> Result<(Command, NetworkPlan)> {
     let mut reader = FrameReader::default();
     let mut buffer = [0; 16 << 10];
     loop {
@@ -100,8 +120,9 @@ pub fn hear_program(channel: &OwnedFd) -> Result<Command> {
             _ => sys::process::exit(1),
         }
         if let Some(frame) = reader.next()? {
-            let ProgramOrder { args, env } = protocol::decode(frame)?;
-            return Command::plan(args, env);
+            let order: ProgramOrder = protocol::decode(frame)?;
+            let network = order.network()?;
+            return Ok((Command::plan(order.args, order.env)?, network));
         }
     }
 }

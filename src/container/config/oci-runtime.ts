@@ -121,6 +121,8 @@ export interface KeelsonExtension {
   files: BundleFile[]
   remove: string[]
   loopback: boolean
+  /** Links are put into its network namespace later. */
+  links?: boolean
   network?: NetworkPlan
   ulimitClamp: boolean
 }

@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KeelsonError, keelsonError } from '../../errors.ts'
+import { giveBack } from '../../network/endpoint/attach.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { HelperEvent, StdioEvent } from '../../runtime/protocol.ts'
 import { abortedError } from '../../util/abort.ts'
@@ -18,12 +19,20 @@ import { attachNetworks, lostPort, ownNetwork } from '../config/networking.ts'
 import { claimIds, releaseIds, type ClaimedIds } from '../namespaces/id-claims.ts'
 import { hostnameOf } from '../namespaces/hostname.ts'
 import { mustHavePeers, pinPeers } from '../namespaces/peers.ts'
-import type { NormalizedOptions } from '../normalize/normalize.ts'
+import type { NormalizedContainer, NormalizedOptions } from '../normalize/normalize.ts'
 import type { OciConfig } from '../config/oci-runtime.ts'
 import { Output } from './output.ts'
 import { prepareConfig } from '../config/prepare.ts'
 import { howItEnded, runFailure, runResult, type Ending, type RunResult } from './result.ts'
-import { lostStandby, makeStandby, newId, standbyKey, standbyProgram } from './standby.ts'
+import {
+  lostStandby,
+  makeStandby,
+  newId,
+  removeStandby,
+  standbyKey,
+  standbyProgram,
+} from './standby.ts'
+import type { Standby } from './standbys.ts'
 import { feed, openInput, openPipes, type Input } from './stdio.ts'
 import { claimVolumes, mountLocks, resolveMounts, type ClaimedVolumes } from '../config/volumes.ts'
 
@@ -156,7 +165,7 @@ async function carryOut(
 /** In a container that was made ahead, where there is one. */
 async function start(run: Run, context: RunContext, image: RunnableImage): Promise<Ended> {
   const { options } = run
-  const { standbys, launcher } = context
+  const { standbys } = context
   const args = commandLine(options, image.config.config)
   const key = standbyKey(options, image)
   const standby = key === undefined ? undefined : standbys.take(key)
@@ -164,21 +173,43 @@ async function start(run: Run, context: RunContext, image: RunnableImage): Promi
     standbys.foresee(key, standby !== undefined, () => makeStandby(context, options, image))
   }
   if (standby !== undefined) {
-    const program = standbyProgram(standby, options, image, args)
     run.id = standby.id
     context.running.set(run.id, image.descriptor)
     try {
-      return await execute(run, context, image.digest, program, () =>
-        launcher.request('standby.run', program),
-      )
+      return await startStandby(run, context, image, standby, args)
     } catch (error) {
       context.running.delete(run.id)
-      if (!lostStandby(error)) throw error
+      if (!lostStandby(error) && !lostPort(error, options.ports, 1)) throw error
       run.id = newId()
     }
   }
   context.running.set(run.id, image.descriptor)
   return await startNew(run, context, image, key === undefined)
+}
+
+async function startStandby(
+  run: Run,
+  context: RunContext,
+  image: RunnableImage,
+  standby: Standby,
+  args: string[],
+): Promise<Ended> {
+  const { options } = run
+  const { launcher } = context
+  const attached = await attach(run, context, options).catch(async (error: unknown) => {
+    await removeStandby(launcher, standby)
+    throw error
+  })
+  const order = standbyProgram(standby, options, image, args, attached)
+  try {
+    return await execute(run, context, image.digest, order.program, () =>
+      launcher.request('standby.run', order),
+    )
+  } catch (error) {
+    // Nobody else has heard of it.
+    if (lostStandby(error) && attached !== undefined) await giveBack(attached.plan.remove)
+    throw error
+  }
 }
 
 /** Again with other ports where one that was to be free was not. */
@@ -238,21 +269,24 @@ async function prepare(
   const wanted = { spare, tmpfs: options.storage }
   Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, wanted))
   config.keelson.locks = [...config.keelson.locks, ...mountLocks(context, options.mounts)]
-  const container = {
-    id,
-    hostname: hostnameOf(id, input.options, hostname()),
-    owner: context.directory,
-  }
-  const attached = await attachNetworks(context.networking, container, options).catch(
-    async (error: unknown) => {
-      await context.launcher.request('tree.remove', { paths: config.keelson.remove })
-      throw error
-    },
-  )
+  const attached = await attach(run, context, input.options).catch(async (error: unknown) => {
+    await context.launcher.request('tree.remove', { paths: config.keelson.remove })
+    throw error
+  })
   if (attached !== undefined) config.keelson.network = attached.plan
   // The helper writes them while the container makes its namespaces: less time than any turn of the event loop here.
   config.keelson.files = bundleFiles(id, input.options, ownNetwork(attached))
   return config
+}
+
+/** Claims what it has on its networks. */
+async function attach({ id }: Run, context: RunContext, options: NormalizedContainer) {
+  const container = {
+    id,
+    hostname: hostnameOf(id, options, hostname()),
+    owner: context.directory,
+  }
+  return await attachNetworks(context.networking, container, options)
 }
 
 /** From the request to the end of the program and of its output. */

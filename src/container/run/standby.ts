@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { helperFailure } from '../../runtime/connection.ts'
 import type { Launcher } from '../../runtime/launcher.ts'
+import type { Attached } from '../../network/endpoint/attach.ts'
 import type { Arguments } from '../../runtime/protocol.ts'
 import { bundleFiles } from '../config/bundle.ts'
 import { environment } from '../config/command.ts'
@@ -13,6 +14,7 @@ import type { Standby } from './standbys.ts'
 import { prepareConfig } from '../config/prepare.ts'
 import type { RunContext, RunnableImage } from '../context.ts'
 import { hostnameOf } from '../namespaces/hostname.ts'
+import { isShare } from '../namespaces/options.ts'
 import type { NormalizedOptions } from '../normalize/normalize.ts'
 
 /**
@@ -21,11 +23,12 @@ import type { NormalizedOptions } from '../normalize/normalize.ts'
  */
 export function standbyKey(options: NormalizedOptions, image: RunnableImage): string | undefined {
   const { network, pid, ipc, uts, userns, privileged, seccomp } = options
-  const own = network === 'none' && pid === 'private' && uts === 'private' && userns === 'host'
+  const own = pid === 'private' && uts === 'private' && userns === 'host'
+  const shared = network === 'host' || isShare(network) || typeof ipc === 'object'
   const named = options.mounts.length + options.devices.length > 0 || options.blkio !== undefined
   const volumes = Object.keys(image.config.config.Volumes ?? {}).length > 0
   const profile = typeof seccomp === 'string' && seccomp !== 'unconfined'
-  if (!own || typeof ipc === 'object' || privileged || named || volumes || profile) return undefined
+  if (!own || shared || privileged || named || volumes || profile) return undefined
   const {
     command: _command,
     entrypoint: _entrypoint,
@@ -68,6 +71,7 @@ export async function makeStandby(
   Object.assign(config.keelson, rootfs)
   const files = filesOf(id, options)
   config.keelson.files = files
+  config.keelson.links = Array.isArray(options.network)
   await launcher.request('standby', { container: id, config })
   return { id, home: input.user.home, files }
 }
@@ -78,13 +82,18 @@ export function standbyProgram(
   options: NormalizedOptions,
   image: RunnableImage,
   args: string[],
+  attached: Attached | undefined,
 ): Arguments<'standby.run'> {
   const name = hostnameOf(id, options, hostname())
   const env = environment(options.env, image.config.config, { hostname: name, home, tty: false })
-  const changed = filesOf(id, options).filter(
+  const changed = filesOf(id, options, attached).filter(
     (file) => !files.some((there) => there.name === file.name && there.text === file.text),
   )
-  return { container: id, args, env, ...(changed.length > 0 && { files: changed }) }
+  return {
+    container: id,
+    program: { args, env, ...(attached !== undefined && { network: attached.plan }) },
+    ...(changed.length > 0 && { files: changed }),
+  }
 }
 
 export async function removeStandby(launcher: Launcher, { id }: Standby): Promise<void> {
@@ -100,6 +109,6 @@ export function newId(): string {
   return randomBytes(32).toString('hex')
 }
 
-function filesOf(id: string, options: NormalizedOptions): BundleFile[] {
-  return bundleFiles(id, options, ownNetwork(undefined))
+function filesOf(id: string, options: NormalizedOptions, attached?: Attached): BundleFile[] {
+  return bundleFiles(id, options, ownNetwork(attached))
 }

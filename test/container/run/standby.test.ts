@@ -18,6 +18,9 @@ const CHANGES: RunOptions[] = [
   { storage: 'tmpfs' },
   { networks: 'none' },
   { networks: 'host' },
+  { networks: ['a'] },
+  { networks: [{ network: 'a', ip: '10.0.0.5' }] },
+  { networks: ['a'], ports: ['80:80'] },
   { memory: '64m' },
   { memory: '64m', memorySwap: -1 },
   { memoryReservation: '32m' },
@@ -97,7 +100,6 @@ describe('the key of a standby', () => {
 
   it.each<RunOptions>([
     { networks: 'host' },
-    { networks: ['a'] },
     { mounts: ['/host:/target'] },
     { mounts: ['volume:/target'] },
     { devices: ['/dev/null'] },
