@@ -138,7 +138,7 @@ impl Container {
     }
 
     fn attach(&mut self, network: &NetworkPlan) -> Result<()> {
-        self.remains._ports = network.reserve()?;
+        self.remains.ports = network.reserve()?;
         let child = self.pid().as_raw_nonzero().get() as u32;
         network.attach(child, &mut self.remains.removal.firewall)
     }

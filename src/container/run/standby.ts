@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { helperFailure } from '../../runtime/connection.ts'
 import type { Launcher } from '../../runtime/launcher.ts'
-import type { Attached } from '../../network/endpoint/attach.ts'
+import type { Attaching } from '../../network/endpoint/attach.ts'
 import type { Arguments } from '../../runtime/protocol.ts'
 import { bundleFiles } from '../config/bundle.ts'
 import { environment } from '../config/command.ts'
@@ -82,7 +82,7 @@ export function standbyProgram(
   options: NormalizedOptions,
   image: RunnableImage,
   args: string[],
-  attached: Attached | undefined,
+  attached: Attaching | undefined,
 ): Arguments<'standby.run'> {
   const name = hostnameOf(id, options, hostname())
   const env = environment(options.env, image.config.config, { hostname: name, home, tty: false })
@@ -109,6 +109,6 @@ export function newId(): string {
   return randomBytes(32).toString('hex')
 }
 
-function filesOf(id: string, options: NormalizedOptions, attached?: Attached): BundleFile[] {
+function filesOf(id: string, options: NormalizedOptions, attached?: Attaching): BundleFile[] {
   return bundleFiles(id, options, ownNetwork(attached))
 }

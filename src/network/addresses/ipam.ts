@@ -1,11 +1,12 @@
 /**
  * Addresses of containers: a file each, made by exclusive creation, so that an address has one owner however many processes want it.
  */
-import { link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { keelsonError } from '../../errors.ts'
-import { converting, errnoOf, storageError } from '../../store/errno.ts'
+import { errnoOf, storageError } from '../../store/errno.ts'
 import {
   contains,
   formatAddress,
@@ -33,17 +34,20 @@ export async function claimAddress(
   container: Claimant,
   wanted?: Address,
 ): Promise<{ address: Address; file: string }> {
-  await converting('create', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }))
   // Linked to its name whole, so that nobody reads a claim without its owner; with whom it goes when this program is killed.
   const temporary = join(container.owner, `.claim-${randomBytes(8).toString('hex')}`)
-  await converting('write', temporary, () =>
-    writeFile(temporary, encodeClaim(container), { mode: 0o600 }),
-  )
+  // Synchronous, on the way of every start: each of these calls takes less time than a turn of the event loop.
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    writeFileSync(temporary, encodeClaim(container), { mode: 0o600 })
+  } catch (error) {
+    throw storageError(error, 'write', temporary)
+  }
   try {
     if (wanted !== undefined) return await claimThat(directory, subnet, temporary, wanted)
-    return await claimAny(directory, subnet, temporary)
+    return claimAny(directory, subnet, temporary)
   } finally {
-    await rm(temporary, { force: true })
+    rmSync(temporary, { force: true })
   }
 }
 
@@ -109,7 +113,7 @@ export function checkWanted(subnet: Subnet, address: Address): void {
 async function claimThat(directory: string, subnet: Subnet, temporary: string, address: Address) {
   checkWanted(subnet, address)
   const text = formatAddress(address)
-  const file = await take(directory, temporary, address)
+  const file = take(directory, temporary, address)
   if (file !== undefined) return { address, file }
   throw keelsonError('KEELSON_ADDRESS_IN_USE', `The address ${text} is in use.`, {
     address: text,
@@ -118,10 +122,10 @@ async function claimThat(directory: string, subnet: Subnet, temporary: string, a
   })
 }
 
-async function claimAny(directory: string, subnet: Subnet, temporary: string) {
+function claimAny(directory: string, subnet: Subnet, temporary: string) {
   const { range } = subnet
   const size = sizeOf(range)
-  const names = await converting('read', directory, () => readdir(directory))
+  const names = readdirSync(directory)
   // By their names alone: with many containers, reading each claim would be most of a start.
   const offsets = names.flatMap((name) => {
     const address = parseAddress(name)
@@ -131,7 +135,7 @@ async function claimAny(directory: string, subnet: Subnet, temporary: string) {
   for (let step = 1n; step <= size; step++) {
     const address = nth(range, (last + step) % size)
     if (!usable(subnet, address)) continue
-    const file = await take(directory, temporary, address)
+    const file = take(directory, temporary, address)
     if (file !== undefined) return { address, file }
   }
   throw keelsonError('KEELSON_NO_ADDRESS', `No address of ${formatPrefix(range)} is free.`, {
@@ -145,14 +149,10 @@ function usable({ prefix, gateway }: Subnet, { family, value }: Address): boolea
   return value !== prefix.value && value !== gateway.value && (family === 6 || value !== last)
 }
 
-async function take(
-  directory: string,
-  temporary: string,
-  address: Address,
-): Promise<string | undefined> {
+function take(directory: string, temporary: string, address: Address): string | undefined {
   const file = join(directory, formatAddress(address))
   try {
-    await link(temporary, file)
+    linkSync(temporary, file)
     return file
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return undefined
