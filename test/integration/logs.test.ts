@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Container, CreateOptions, LogEntry } from '../../src/index.ts'
@@ -130,3 +130,34 @@ test('without a log there is nothing to read', async () => {
     expect.objectContaining({ code: 'KEELSON_INVALID_OPTION', option: 'logs' }),
   )
 })
+
+test.each([
+  ['short', 10, 20_000],
+  ['of more than one piece', 40_000, 200],
+])(
+  'of a flood of lines, %s, nothing is missing before the end when the monitor is killed',
+  async (_, length, count) => {
+    const line = `BEGIN { x = sprintf("%${length}s", ""); gsub(/ /, "x", x); for (i = 1; ; i++) print i x }`
+    await using container = await host.engine.containers.run({
+      image: host.image,
+      command: ['/bin/busybox', 'awk', line],
+    })
+    const ended = container.wait({ condition: 'next-exit' })
+    let seen = 0
+    for await (const _entry of container.logs({ follow: true })) if (++seen === count) break
+    const { monitor } = JSON.parse(
+      await readFile(join((await container.inspect()).directories.record, 'state.json'), 'utf8'),
+    ) as { monitor: number }
+    process.kill(monitor, 'SIGKILL')
+    await ended
+    const entries = await all(container.logs())
+    expect(entries.length).toBeGreaterThanOrEqual(count)
+    const last = entries.pop()
+    const whole = (number: number) => `${number}${'x'.repeat(length)}`
+    const wrong = entries.findIndex(({ text }, index) => text !== whole(index + 1))
+    expect(entries[wrong]?.text.slice(0, 20)).toBeUndefined()
+    expect(entries.some(({ partial }) => partial)).toBe(false)
+    // What was in the monitor's hands, or in the pipe, is lost with it: the end of the last line, and what came after.
+    expect(whole(entries.length + 1).startsWith(last?.text ?? '?')).toBe(true)
+  },
+)
