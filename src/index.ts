@@ -38,7 +38,7 @@ export type {
 } from './container/namespaces/options.ts'
 export type { IdMapping } from './runtime/protocol.ts'
 export type { Container } from './container/container.ts'
-export type { RemoveOptions, SignalOption, StopOptions } from './container/container.ts'
+export type { RemoveOptions, SignalOption, StopOptions } from './container/lifecycle/living.ts'
 export type { Containers, ListOptions, PrunedContainers } from './container/containers.ts'
 export type {
   CreateOptions,
@@ -120,7 +120,8 @@ export type {
 } from './network/members.ts'
 export type { NetworkOptions, SubnetOptions } from './network/network-options.ts'
 export type { NetworkFilters, Networks } from './network/networks.ts'
-export type { PortProtocol, PortSpec } from './network/firewall/ports.ts'
+export type { PortProtocol, PortSpec, PublishedPort } from './network/firewall/ports.ts'
+export type { PortAddress, PortOptions } from './container/networks/published.ts'
 export type { RegistryAuth, RegistryOptions } from './registry/options.ts'
 export type { Diagnosis } from './runtime/doctor.ts'
 export type { Duration } from './util/duration.ts'

@@ -1,13 +1,8 @@
 import type { Agent } from 'node:http'
 import type { Socket } from 'node:net'
-import { hostname } from 'node:os'
 import type { Readable } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import type { Image } from '../image/image.ts'
-import { readAttached } from '../network/endpoint/attached.ts'
-import type { ContainerStatus } from '../runtime/monitor-protocol.ts'
-import { parseSignal, signalName } from '../util/signals.ts'
-import type { Duration } from '../util/duration.ts'
 import { Attachment, type AttachOptions } from './attach/attach.ts'
 import { attachTarget } from './attach/target.ts'
 import {
@@ -18,68 +13,28 @@ import {
 } from './connect/agent.ts'
 import { checkPort, connectTo, type ConnectOptions } from './connect/connect.ts'
 import { ContainerConnection } from './connect/connection.ts'
-import type { ContainerCore } from './core.ts'
-import type { ContainerExit } from './lifecycle/monitor-state.ts'
-import { waitFor, type WaitCondition } from './lifecycle/wait-condition.ts'
 import { execIn, type ExecTarget } from './exec/exec.ts'
 import type { ExecOptions, SpawnOptions } from './exec/options.ts'
 import { ExecProcess } from './exec/process.ts'
 import { execTarget } from './exec/target.ts'
-import {
-  containerState,
-  inspectContainer,
-  type ContainerInspect,
-  type ContainerState,
-} from './inspect/inspect.ts'
 import type { LogEntry } from './logs/entry.ts'
 import { readLogs } from './logs/logs.ts'
 import type { LogsOptions } from './logs/options.ts'
 import { logSource } from './logs/source.ts'
-import { refuseUnknown } from './normalize/call.ts'
-import { parseStopTimeout } from './normalize/create.ts'
 import { containerAccess } from './files/access.ts'
 import { commitContainer, type CommitOptions } from './files/commit.ts'
 import { copyIn, type CopyInOptions, type CopySource } from './files/copy-in.ts'
 import { copyOut, copyToHost, exportRoot, type CopyOutOptions } from './files/copy-out.ts'
 import { diffContainer, type FileChange } from './files/diff.ts'
 import { ContainerFiles } from './files/files.ts'
-import { hostnameOf } from './namespaces/hostname.ts'
-import { findPeers } from './namespaces/peers.ts'
-import type { OciConfig } from './config/oci-runtime.ts'
-import { aboutContainer } from './lifecycle/plan.ts'
-import { removeContainer } from './lifecycle/remove.ts'
-import { renameContainer } from './lifecycle/rename.ts'
 import type { RunningProcess } from './run/run.ts'
-import { configOf, startContainer } from './lifecycle/start.ts'
-import { isActive } from './lifecycle/state.ts'
 import type { Stats } from './stats/stats.ts'
 import { streamStats, type StatsOptions } from './stats/stream.ts'
 import { statsTarget } from './stats/target.ts'
 import { listProcesses, type ContainerProcess } from './top.ts'
-import { updateContainer, type UpdateOptions } from './lifecycle/update.ts'
 import { userNames } from './user/user-names.ts'
-import { waitUntilReady, type ReadyOptions } from './wait/ready.ts'
-import type { WaitStrategy } from './wait/strategy.ts'
-import { waitTarget } from './wait/target.ts'
-
-const SIGKILL = 9
-
-/** Gives the waiting up, not what was asked for. */
-export interface SignalOption {
-  signal?: AbortSignal
-}
-
-export interface StopOptions extends SignalOption {
-  /** How long to wait before it is killed; 0: it is killed at once, without its stop signal; -1: for ever. Default: the container's own, 10 s. */
-  timeout?: Duration
-}
-
-export interface RemoveOptions {
-  /** Kill it first when it runs. Default `false`: that is an error. */
-  force?: boolean
-  /** Remove volumes without a name that were made for it. Default `false`. */
-  volumes?: boolean
-}
+import { LivingContainer, type SignalOption } from './lifecycle/living.ts'
+import { publishedAddress, type PortAddress, type PortOptions } from './networks/published.ts'
 
 /**
  * A container: it can be started, watched, stopped, and started again until it is removed. Bound to its engine unless it was created
@@ -102,160 +57,7 @@ export interface RemoveOptions {
  * await container.remove()
  * ```
  */
-export class Container implements AsyncDisposable {
-  readonly #core: ContainerCore
-  /** As it was created; forgotten when it is changed. */
-  #config: OciConfig | undefined
-
-  /** @internal use `engine.containers` */
-  constructor(core: ContainerCore, config?: OciConfig) {
-    this.#core = core
-    this.#config = config
-  }
-
-  /** 64 hexadecimal digits. */
-  get id(): string {
-    return this.#core.id
-  }
-
-  /** As this process knows it: {@link Container.inspect} looks whether another one renamed it. */
-  get name(): string {
-    return this.#core.record.name
-  }
-
-  /** The image it was made from, as it was asked for. */
-  get image(): string {
-    return this.#core.record.image.reference
-  }
-
-  /** The image's and its own. */
-  get labels(): Readonly<Record<string, string>> {
-    return this.#core.record.labels
-  }
-
-  get createdAt(): Date {
-    return new Date(this.#core.record.createdAt)
-  }
-
-  /** Whether it outlives its engine. */
-  get detached(): boolean {
-    return this.#core.record.options.detached
-  }
-
-  /** What the parts of a container are made on. @internal */
-  get core(): ContainerCore {
-    return this.#core
-  }
-
-  /** How it is now. */
-  async state(): Promise<ContainerState> {
-    const status = await this.#core.status()
-    if (status === 'removing') throw this.#core.gone()
-    return containerState(status, await this.#core.state())
-  }
-
-  /** How it is now, in one word. A container that was removed is `removing`; one whose removal has failed half way is `dead`. */
-  async status(): Promise<ContainerStatus> {
-    return await this.#core.status()
-  }
-
-  /** All about it. */
-  async inspect(): Promise<ContainerInspect> {
-    await this.#core.refresh()
-    const state = await this.state()
-    const { record, context } = this.#core
-    const { options } = await findPeers(record.options, context.run.peer, hostname())
-    return inspectContainer({
-      record,
-      state,
-      hostname: hostnameOf(record.id, options, hostname()),
-      attached: isActive(state.status) ? readAttached(record.run) : undefined,
-      runtime: await configOf(this.#core),
-      directory: context.places.directory(this.id),
-      logPath: context.places.log(this.id),
-      sink: this.#core.sink,
-    })
-  }
-
-  /**
-   * Starts its program, and returns when that has been executed. An abort kills it.
-   *
-   * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_COMMAND_NOT_FOUND`, `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_MOUNT_FAILED`,
-   *   `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_START_FAILED`, `KEELSON_ABORTED`
-   */
-  async start(options: SignalOption = {}): Promise<void> {
-    await this.#core.turn.run(async () => {
-      await startContainer(this.#core, { ...options, config: this.#config })
-    }, options.signal)
-  }
-
-  /**
-   * Asks its program to end by the container's stop signal, and kills it when the time is over. No restart policy starts it again. Returns
-   * when it has ended; at once when it does not run.
-   */
-  async stop(options: StopOptions = {}): Promise<void> {
-    const timeout =
-      options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
-    if (!isActive(await this.#core.mustBeThere())) return
-    await this.#core.ask('stop', 'stop', timeout === undefined ? {} : { timeout }, options.signal)
-    this.#tell('container.stop')
-  }
-
-  /**
-   * Sends a signal to its program. `SIGKILL`, the default, ends every process of it, for good (no restart policy starts it again), and
-   * returns when they have ended.
-   */
-  async kill(signal: string | number = 'SIGKILL', options: SignalOption = {}): Promise<void> {
-    const number = parseSignal(signal, 'signal')
-    if (number === SIGKILL) await this.#core.ask('kill', 'kill', { stop: true }, options.signal)
-    else await this.#core.ask('kill', 'signal', { signal: number }, options.signal)
-    this.#tell('container.kill', { signal: signalName(number) })
-  }
-
-  /** Stops it as {@link Container.stop} does, when it runs, and starts it. Returns when its program has been executed. */
-  async restart(options: StopOptions = {}): Promise<void> {
-    const timeout =
-      options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
-    await this.#core.turn.run(async () => {
-      const status = await this.#core.mustAllow('restart')
-      if (isActive(status)) {
-        const args = timeout === undefined ? {} : { timeout }
-        await this.#core.ask('restart', 'restart', args, options.signal)
-      } else {
-        await startContainer(this.#core, { signal: options.signal, config: this.#config })
-      }
-    }, options.signal)
-    this.#tell('container.restart')
-  }
-
-  /** Freezes all of its processes. */
-  async pause(options: SignalOption = {}): Promise<void> {
-    await this.#core.ask('pause', 'pause', {}, options.signal)
-  }
-
-  /** Lets them go on. */
-  async unpause(options: SignalOption = {}): Promise<void> {
-    await this.#core.ask('unpause', 'resume', {}, options.signal)
-  }
-
-  /** Gives it another name. @throws `KEELSON_NAME_IN_USE`, `KEELSON_INVALID_OPTION` */
-  async rename(name: string): Promise<void> {
-    await this.#core.turn.run(() => renameContainer(this.#core, name))
-  }
-
-  /**
-   * Changes its limits and its restart policy, at once when it runs. What is not given stays.
-   *
-   * @throws `KEELSON_INVALID_OPTION`, `KEELSON_CGROUP_UNAVAILABLE`
-   */
-  async update(changes: UpdateOptions): Promise<void> {
-    await this.#core.turn.run(async () => {
-      await updateContainer(this.#core, changes)
-      this.#config = undefined
-    })
-    this.#tell('container.update')
-  }
-
+export class Container extends LivingContainer {
   /**
    * Executes a program in it and waits for its end. Streams, time-out, abort and failure are as those of `engine.run()`: it rejects unless
    * the program ends with 0, with an error of the result's shape.
@@ -293,7 +95,7 @@ export class Container implements AsyncDisposable {
    * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
    */
   async attach(options: AttachOptions = {}): Promise<Attachment> {
-    return await Attachment.open(await attachTarget(this.#core), options)
+    return await Attachment.open(await attachTarget(this.core), options)
   }
 
   /**
@@ -314,40 +116,26 @@ export class Container implements AsyncDisposable {
    * ```
    */
   logs(options: LogsOptions = {}): AsyncGenerator<LogEntry> {
-    return readLogs(logSource(this.#core), options)
+    return readLogs(logSource(this.core), options)
   }
 
   /**
-   * Waits, by default until it has no program. For one that was removed already there is only `removed` to wait for, and, where it removed
-   * itself (`autoRemove`), the end that this engine saw.
+   * Where on this host a port that it publishes is reached: which one it is, where a free one was asked for.
    *
-   * @returns how the program ended
-   * @throws `KEELSON_ABORTED`, `KEELSON_CONTAINER_NOT_FOUND`; with `healthy` also `KEELSON_CONTAINER_STATE` when it ends before
-   */
-  async wait(
-    options: { condition?: WaitCondition; signal?: AbortSignal } = {},
-  ): Promise<ContainerExit> {
-    return await waitFor(this.#core, options.condition ?? 'not-running', options.signal)
-  }
-
-  /**
-   * Waits until it is ready to be used, which is when `strategy` says so: see {@link wait}.
-   *
-   * @throws `KEELSON_WAIT_TIMEOUT` when it was not so in time, `KEELSON_WAIT_FAILED` when it cannot become so any more, as when it has ended;
-   *   both say what there was to see: `logs` (the last lines), `listening` (its ports), `exit`, `health`. `KEELSON_ABORTED`
+   * @throws `KEELSON_INVALID_OPTION` for one that is not published, `KEELSON_CONTAINER_STATE` when it does not run
    *
    * @example
    * ```ts
-   * import { Engine, wait } from 'keelson'
+   * import { Engine } from 'keelson'
    *
    * await using engine = await Engine.open()
-   * await using database = await engine.containers.run({ image: 'docker.io/library/postgres:18' })
-   * await database.ready(wait.port(5432), { timeout: '30s' })
+   * await using web = await engine.containers.run({ image: 'docker.io/library/nginx:1.29', ports: [80] })
+   * const { host, port } = await web.port(80)
+   * console.log(`http://${host}:${port}/`)
    * ```
    */
-  async ready(strategy: WaitStrategy, options: ReadyOptions = {}): Promise<void> {
-    await this.#core.mustBeThere()
-    await waitUntilReady(waitTarget(this.#core), strategy, options)
+  async port(port: number, options: PortOptions = {}): Promise<PortAddress> {
+    return await publishedAddress(this.core, port, options)
   }
 
   /**
@@ -367,7 +155,7 @@ export class Container implements AsyncDisposable {
    * ```
    */
   async connect(port: number, options: ConnectOptions = {}): Promise<Socket> {
-    return await connectTo(this.#core, port, options)
+    return await connectTo(this.core, port, options)
   }
 
   /**
@@ -390,7 +178,7 @@ export class Container implements AsyncDisposable {
     checkPort(port)
     const { signal } = options
     return new ContainerConnection((over) =>
-      connectTo(this.#core, port, {
+      connectTo(this.core, port, {
         ...options,
         signal: signal === undefined ? over : AbortSignal.any([signal, over]),
       }),
@@ -412,7 +200,7 @@ export class Container implements AsyncDisposable {
    * ```
    */
   agent(options: ContainerAgentOptions = {}): Agent {
-    return containerAgent((port) => connectTo(this.#core, port, {}), options)
+    return containerAgent((port) => connectTo(this.core, port, {}), options)
   }
 
   /**
@@ -432,7 +220,7 @@ export class Container implements AsyncDisposable {
    * ```
    */
   connector(tls: ConnectionOptions = {}): Connector {
-    return containerConnector((port) => connectTo(this.#core, port, {}), tls)
+    return containerConnector((port) => connectTo(this.core, port, {}), tls)
   }
 
   /**
@@ -452,35 +240,21 @@ export class Container implements AsyncDisposable {
    * ```
    */
   stats(options: StatsOptions = {}): AsyncGenerator<Stats, void, undefined> {
-    return streamStats(statsTarget(this.#core, this.#configuration), options)
+    return streamStats(statsTarget(this.core, this.configuration), options)
   }
 
   /** Its processes, in order of pid. @throws `KEELSON_CONTAINER_STATE` when it does not run */
   async top(): Promise<ContainerProcess[]> {
-    await this.#core.mustAllow('read its processes')
-    const { record, context } = this.#core
+    await this.core.mustAllow('read its processes')
+    const { record, context } = this.core
     const [{ keelson, linux }, { passwd }] = await Promise.all([
-      this.#configuration(),
+      this.configuration(),
       context.run.users.of(record.image.chain),
     ])
     return await listProcesses(
       keelson.cgroups,
       userNames(passwd, linux.uidMappings ?? context.run.user?.uidMappings),
     )
-  }
-
-  /**
-   * Removes it with everything it wrote. Its name is free when this returns; removing it twice, or by two programs at once, is no error.
-   *
-   * What it has on the disk goes after that. Should that fail (`onWarning` hears why), the container is `dead`: listed, found by its id,
-   * and good for nothing but to be removed again, which then returns when all of it is gone.
-   *
-   * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set; for a dead one `KEELSON_IO` and its like
-   */
-  async remove(options: RemoveOptions = {}): Promise<void> {
-    refuseUnknown(options, ['force', 'volumes'], 'remove()')
-    const { force = false, volumes = false } = options
-    await this.#core.turn.run(() => removeContainer(this.#core, { force, volumes }))
   }
 
   /**
@@ -498,7 +272,7 @@ export class Container implements AsyncDisposable {
    * ```
    */
   get files(): ContainerFiles {
-    return new ContainerFiles(containerAccess(this.#core))
+    return new ContainerFiles(containerAccess(this.core))
   }
 
   /**
@@ -512,7 +286,7 @@ export class Container implements AsyncDisposable {
    *   `KEELSON_ARCHIVE_INVALID`, `KEELSON_PERMISSION`, `KEELSON_NO_SPACE`, `KEELSON_IO`, `KEELSON_ABORTED`
    */
   async copyIn(source: CopySource, path: string, options: CopyInOptions = {}): Promise<void> {
-    await copyIn(containerAccess(this.#core), source, path, options)
+    await copyIn(containerAccess(this.core), source, path, options)
   }
 
   /**
@@ -532,7 +306,7 @@ export class Container implements AsyncDisposable {
     to: string | CopyOutOptions = {},
     options: CopyOutOptions = {},
   ): Readable | Promise<void> {
-    const access = containerAccess(this.#core)
+    const access = containerAccess(this.core)
     return typeof to === 'string'
       ? copyToHost(access, path, to, options)
       : copyOut(access, path, to)
@@ -544,12 +318,12 @@ export class Container implements AsyncDisposable {
    * @throws `KEELSON_IO`, `KEELSON_ABORTED`
    */
   async diff(options: SignalOption = {}): Promise<FileChange[]> {
-    return await diffContainer(containerAccess(this.#core), options)
+    return await diffContainer(containerAccess(this.core), options)
   }
 
   /** Its whole root file system as a tar archive, without what is mounted in it. `engine.images.import` makes an image of it. */
   export(options: SignalOption = {}): Readable {
-    return exportRoot(containerAccess(this.#core), options)
+    return exportRoot(containerAccess(this.core), options)
   }
 
   /**
@@ -559,29 +333,10 @@ export class Container implements AsyncDisposable {
    * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_OPTION`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
    */
   async commit(options: CommitOptions = {}): Promise<Image> {
-    return await commitContainer(containerAccess(this.#core), options)
-  }
-
-  /** Kills and removes it. For a gentle end call {@link Container.stop} before. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.remove({ force: true, volumes: true })
+    return await commitContainer(containerAccess(this.core), options)
   }
 
   #execTarget(): ExecTarget {
-    return execTarget(this.#core, this.#configuration)
-  }
-
-  readonly #configuration = async (): Promise<OciConfig> =>
-    (this.#config ??= await configOf(this.#core))
-
-  #tell(type: string, more: object = {}): void {
-    const { context, record } = this.#core
-    context.journal.append({
-      time: new Date().toISOString(),
-      type,
-      container: record.id,
-      ...aboutContainer(record),
-      ...more,
-    })
+    return execTarget(this.core, this.configuration)
   }
 }

@@ -1,5 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { text as read } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { wait, type CreateOptions, type ListOptions, type LogEntry } from '../../src/index.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
@@ -325,6 +327,30 @@ describe('running containers', () => {
       ? join(v1['memory'], 'memory.limit_in_bytes')
       : join(v2 ?? '', 'memory.max')
     expect((await readFile(limit, 'utf8')).trim()).toBe(String(32 * 1024 * 1024))
+  })
+
+  it('say where their published ports are reached', async () => {
+    await using container = await test.engine.containers.run({
+      image: test.image,
+      command: ['nc', '-l', '-p', '80', '-e', 'echo', 'hello'],
+      ports: [80, { container: 53, protocol: 'udp', hostIp: '127.0.0.2' }],
+    })
+    await container.ready(wait.port(80))
+    const { host, port } = await container.port(80)
+    expect(await read(connect(port, host))).toBe('hello\n')
+    const { ports } = await container.inspect()
+    expect(ports).toContainEqual(
+      expect.objectContaining({ container: 80, host: port, protocol: 'tcp' }),
+    )
+    expect(await container.port(53, { protocol: 'udp' })).toEqual({
+      host: '127.0.0.2',
+      port: expect.any(Number),
+    })
+    for (const wrong of [81, 53, 0, 70_000, '80' as never]) {
+      await expect(container.port(wrong)).rejects.toEqual(coded('KEELSON_INVALID_OPTION'))
+    }
+    await container.kill()
+    await expect(container.port(80)).rejects.toEqual(coded('KEELSON_CONTAINER_STATE'))
   })
 
   it('are listed by what they are', async () => {

@@ -40,6 +40,7 @@ const CALLS: Record<string, (container: Container) => unknown> = {
   'wait until healthy': (c) => c.wait({ condition: 'healthy' }),
   ready: (c) => c.ready(wait.log('x')),
   'ready, ended': (c) => c.ready(wait.exit()),
+  port: (c) => c.port(80),
   connect: (c) => c.connect(80),
   createConnection: (c) => once(c.createConnection(80), 'connect'),
   stats: (c) => first(c.stats()),

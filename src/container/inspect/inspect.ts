@@ -9,6 +9,7 @@ import type { OciConfig } from '../config/oci-runtime.ts'
 import type { ContainerRecord } from '../record/record.ts'
 import { planStop } from '../lifecycle/plan.ts'
 import type { LogSink } from '../logs/sink.ts'
+import type { PublishedPort } from '../../network/firewall/ports.ts'
 import type { NormalizedMount } from '../../volume/mount-spec.ts'
 import { givenOptions, type GivenOptions } from './given-options.ts'
 
@@ -69,6 +70,8 @@ export interface ContainerInspect {
   userMappings?: UserMappings
   /** Those that it is on now; none when it does not run, and where it has no network of its own. */
   networks: ContainerNetwork[]
+  /** What it publishes while it runs, with the numbers of those that were to be free ones. */
+  ports: PublishedPort[]
   /** What `create()` makes its like of; see {@link GivenOptions}. */
   options: GivenOptions
   /** What is mounted, besides the system's own: with the names of volumes that have none, those that the image declares among them. */
@@ -157,6 +160,7 @@ export function inspectContainer(input: {
     hostname: input.hostname,
     ...userMappings(runtime),
     networks: (input.attached?.endpoints ?? []).map(containerNetwork),
+    ports: input.attached?.ports ?? [],
     options: givenOptions(record, input.sink),
     mounts: record.options.mounts.map(inspectedMount),
     imageConfig: parameters,
