@@ -329,10 +329,24 @@ describe('running containers', () => {
     expect((await readFile(limit, 'utf8')).trim()).toBe(String(32 * 1024 * 1024))
   })
 
+  it('are stopped or killed in the moment of their end', async () => {
+    const ending = Array.from({ length: 12 }, async (_, index) => {
+      await using container = await test.engine.containers.run({
+        image: test.image,
+        command: ['/bin/busybox', 'usleep', String(index * 2000)],
+      })
+      if (index % 2 === 0) return await container.stop()
+      await container.kill().catch((error: unknown) => {
+        expect(error).toEqual(coded('KEELSON_CONTAINER_STATE'))
+      })
+    })
+    await Promise.all(ending)
+  })
+
   it('say where their published ports are reached', async () => {
     await using container = await test.engine.containers.run({
       image: test.image,
-      command: ['nc', '-l', '-p', '80', '-e', 'echo', 'hello'],
+      command: ['nc', '-ll', '-p', '80', '-e', 'echo', 'hello'],
       ports: [80, { container: 53, protocol: 'udp', hostIp: '127.0.0.2' }],
     })
     await container.ready(wait.port(80))

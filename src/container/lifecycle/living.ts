@@ -56,7 +56,13 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
     const timeout =
       options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
     if (!isActive(await this.core.mustBeThere())) return
-    await this.core.ask('stop', 'stop', timeout === undefined ? {} : { timeout }, options.signal)
+    try {
+      await this.core.ask('stop', 'stop', timeout === undefined ? {} : { timeout }, options.signal)
+    } catch (error) {
+      const ended = !isActive(await this.core.mustBeThere())
+      if (ended && !options.signal?.aborted) return
+      throw error
+    }
     this.#tell('container.stop')
   }
 
