@@ -1,7 +1,7 @@
 import { existsSync, watch as watchFiles } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KeelsonError, keelsonError } from '../errors.ts'
+import { keelsonError, type KeelsonError } from '../errors.ts'
 import { helperFailure } from '../runtime/connection.ts'
 import { MonitorClient } from '../runtime/monitor.ts'
 import type {
@@ -165,9 +165,7 @@ export class ContainerCore {
       await client.request(op, args, { signal })
     } catch (error) {
       // It has ended in the same moment: that is how it is now.
-      const ended =
-        helperFailure(error)?.kind === 'not-running' ||
-        (KeelsonError.is(error) && error.code === 'KEELSON_CLOSED')
+      const ended = client.isOver || helperFailure(error)?.kind === 'not-running'
       if (ended && !this.#shut) await this.mustAllow(action)
       throw error
     }

@@ -68,6 +68,10 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
     socket.unref()
   }
 
+  get isOver(): boolean {
+    return this.#broken !== undefined
+  }
+
   async request<Op extends keyof Table & string>(
     op: Op,
     args: Table[Op][0],

@@ -56,6 +56,11 @@ export class MonitorClient {
     return new MonitorClient(path, await connectSocket(path, options.signal))
   }
 
+  /** Whether requests can only fail, as nobody is there to answer them. */
+  get isOver(): boolean {
+    return this.#connection.isOver
+  }
+
   /** Rejects when the connection ends, whoever ended it. A monitor ends after its container, and when all has been told. */
   get ended(): Promise<never> {
     return this.#connection.ended

@@ -330,11 +330,13 @@ describe('running containers', () => {
   })
 
   it('are stopped or killed in the moment of their end', async () => {
-    const ending = Array.from({ length: 12 }, async (_, index) => {
+    const ending = Array.from({ length: 8 }, async (_, index) => {
       await using container = await test.engine.containers.run({
         image: test.image,
-        command: ['/bin/busybox', 'usleep', String(index * 2000)],
+        command: ['nc', '-l', '-p', '80', '-e', 'echo', 'hello'],
       })
+      await container.ready(wait.port(80))
+      expect(await read(await container.connect(80))).toBe('hello\n')
       if (index % 2 === 0) return await container.stop()
       await container.kill().catch((error: unknown) => {
         expect(error).toEqual(coded('KEELSON_CONTAINER_STATE'))

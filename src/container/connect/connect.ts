@@ -36,6 +36,8 @@ export async function connectTo(
     return socket
   } catch (error) {
     if (signal?.aborted === true) throw abortedError(signal, what)
+    // It has ended in the same moment.
+    if (helperFailure(error)?.errno === 'ESRCH') await core.mustAllow('connect')
     throw refusal(error, core, port)
   }
 }
