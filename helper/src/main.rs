@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod first_process;
 mod fs;
 mod launch;
 mod layer;

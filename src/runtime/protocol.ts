@@ -42,15 +42,19 @@ export type RootfsMount =
 /** A name or path of a container, which may be any bytes: text where they are UTF-8. */
 export type WireBytes = string | { base64: string }
 
+/** A container's first process, and that process's parent, by which a number used again is noticed. */
+export interface FirstProcess {
+  pid: number
+  parent: number
+}
+
 /** Which root file system an operation on files works in. Paths are resolved in it by the kernel and never lead out. */
 export type RootPlace =
-  /** A running container's: its first process, and that process's parent, by which a number used again is noticed. */
-  | {
-      pid: number
-      parent: number
+  /** A running container's. */
+  | (FirstProcess & {
       /** Default true; false: without what is mounted in it. */
       submounts?: boolean
-    }
+    })
   /** One that nobody runs in, mounted for the operation alone, with what else a container would see in it. */
   | {
       rootfs: RootfsMount[]
@@ -239,7 +243,10 @@ export interface Operations extends NetworkOperations {
   'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
   'tree.sync': [{ path: string }, object]
   /** Connects to a TCP port in the network namespace of a process (default: of loopback). The {@link SocketRequest.socket} is a `net.Socket`. */
-  'net.connect': [SocketRequest & { pid: number; port: number; host?: string | undefined }, object]
+  'net.connect': [
+    SocketRequest & FirstProcess & { port: number; host?: string | undefined },
+    object,
+  ]
   'fs.read': [
     RootPlace & { paths: WireBytes[]; limit: number },
     { files: ({ data: string } | { errno: string })[] },

@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent, fetch } from 'undici'
 import { wait, type Container } from '../../src/index.ts'
+import { Launcher } from '../../src/runtime/launcher.ts'
 import { certificates } from '../support/certificates.ts'
 import { testEngine, type TestEngine } from '../support/engine.ts'
 import { temporaryDirectory } from '../support/temp.ts'
@@ -136,5 +137,19 @@ describe('connections into a container', () => {
     const sockets = await Promise.all(Array.from({ length: 300 }, () => web.connect(9000)))
     expect(new Set(sockets.map(({ remotePort }) => remotePort))).toEqual(new Set([9000]))
     for (const socket of sockets) socket.destroy()
+  })
+
+  it('do not lead into a process that has got the number of its first one', async () => {
+    const launcher = await Launcher.start()
+    await using _ = { [Symbol.asyncDispose]: () => launcher.close() }
+    const { pid } = (await web.inspect()).state
+    const other = launcher.connect({ pid, parent: process.pid, port: 9000 })
+    await expect(other).rejects.toMatchObject({ failure: { kind: 'not-running' } })
+  })
+
+  it('say that it has ended', async () => {
+    await using short = await test.engine.containers.run({ image: test.image, command: ['true'] })
+    await short.wait()
+    await expect(short.connect(80)).rejects.toMatchObject({ code: 'KEELSON_CONTAINER_STATE' })
   })
 })

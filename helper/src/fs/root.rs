@@ -8,18 +8,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open};
+use rustix::process::DumpableBehavior;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde::Deserialize;
 
 use super::bytes::Bytes;
 use crate::error::{Failure, Result, Step};
+use crate::first_process::{FirstProcess, gone};
 use crate::run::{RootfsMount, mount_rootfs};
 use crate::sys::mount::{MountAttributes, mount_setattr};
 use crate::sys::namespace::{join, unshare};
@@ -30,10 +30,10 @@ const STEP: &str = "open the root file system";
 #[derive(Deserialize, Debug, Clone)]
 #[serde(untagged)]
 pub enum Place {
-    /// That of a container's first process, named by its parent, too: so a number that was used again is noticed.
+    /// That of a container's first process.
     Running {
-        pid: i32,
-        parent: i32,
+        #[serde(flatten)]
+        first: FirstProcess,
         /// False: without what is mounted in it.
         #[serde(default = "yes")]
         submounts: bool,
@@ -73,11 +73,7 @@ impl Root {
     /// To be called in a process of its own: it may change namespaces and user.
     pub fn open(place: &Place, access: Access) -> Result<Root> {
         let fd = match place {
-            Place::Running {
-                pid,
-                parent,
-                submounts,
-            } => running(*pid, *parent, *submounts)?,
+            Place::Running { first, submounts } => running(*first, *submounts)?,
             Place::Stored { rootfs, binds } => stored(rootfs, binds, access)?,
             Place::Directory { directory } => {
                 fs::open(directory, directory_flags(), Mode::empty()).step_at(STEP, directory)?
@@ -147,51 +143,23 @@ fn open_in_root(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io:
     }
 }
 
-fn running(pid: i32, parent: i32, submounts: bool) -> Result<OwnedFd> {
-    let gone = || Failure::kind("find the container's process", "not-running");
-    let number = Pid::from_raw(pid).ok_or_else(gone)?;
-    let process = match pidfd_open(number, PidfdFlags::empty()) {
-        Err(Errno::SRCH) => return Err(gone()),
-        process => process.step("open the container's process")?,
-    };
-    let procfs = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+fn running(first: FirstProcess, submounts: bool) -> Result<OwnedFd> {
+    let process = first.open()?;
     let missing = |errno| match errno {
         Errno::NOENT | Errno::SRCH => gone(),
         errno => Failure::new(STEP).errno(errno),
     };
-    let root = fs::open(procfs("root"), directory_flags(), Mode::empty()).map_err(missing)?;
-    let user = fs::open(
-        procfs("ns/user"),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(missing)?;
-    if parent_of(&procfs("stat")) != Some(parent) {
-        return Err(gone());
-    }
-    // All of that was read of one process only if it has not ended meanwhile.
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
-    if poll(&mut ended, Some(&at_once)).step("look at the container's process")? > 0 {
-        return Err(gone());
-    }
+    let open =
+        |name: &str, flags| fs::open(first.proc(name), flags, Mode::empty()).map_err(missing);
+    let root = open("root", directory_flags())?;
+    let user = open("ns/user", OFlags::RDONLY | OFlags::CLOEXEC)?;
+    first.must_live(&process)?;
     let root = match submounts {
         true => root,
         false => without_submounts(&process)?,
     };
     enter_user_namespace(&user)?;
     Ok(root)
-}
-
-/// The fourth field of stat(5); the second one, the program's name, may hold anything, parentheses included.
-pub fn parent_of(stat: &Path) -> Option<i32> {
-    let text = std::fs::read(stat).ok()?;
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(&text[end + 1..]).ok()?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// A copy of the mount at the container's root. It can only be made from inside of the container's mount namespace.

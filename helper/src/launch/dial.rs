@@ -7,17 +7,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 use serde::Deserialize;
 
-use crate::error::{Failure, Result, Step};
+use crate::error::{Result, Step};
+use crate::first_process::FirstProcess;
 use crate::sys::namespace::join_process;
 
 #[derive(Deserialize)]
 pub struct Dial {
-    /// A process in that network namespace.
-    pid: i32,
+    /// Of the container in whose network namespace it is made.
+    #[serde(flatten)]
+    first: FirstProcess,
     port: u16,
     /// Absent: loopback, of IPv4 or else of IPv6.
     host: Option<IpAddr>,
@@ -25,20 +26,13 @@ pub struct Dial {
 
 /// In a process that is there for nothing else.
 pub fn dial(args: &Dial) -> Result<OwnedFd> {
-    join_network(args.pid)?;
+    let process = args.first.open()?;
+    join_process(&process, UnshareFlags::NEWNET).step("join the container's network")?;
     let stream = connect(args)?;
     stream
         .set_nonblocking(true)
         .step("make the connection non-blocking")?;
     Ok(stream.into())
-}
-
-fn join_network(pid: i32) -> Result<()> {
-    const STEP: &str = "join the container's network";
-    let pid = Pid::from_raw(pid)
-        .ok_or_else(|| Failure::kind(STEP, "protocol").detail("not a process"))?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).step(STEP)?;
-    join_process(&process, UnshareFlags::NEWNET).step(STEP)
 }
 
 fn connect(args: &Dial) -> Result<TcpStream> {

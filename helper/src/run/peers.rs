@@ -4,19 +4,17 @@
 //! which it is, and its monitor, the parent, writes that it has ended before it makes any other process: so a handle
 //! that was opened while the state said the same before and after, on a child of a monitor that lives, is on the right one.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::OpenTreeFlags;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::LinkNameSpaceType;
 use serde::Deserialize;
 
 use super::config::NamespaceType;
 use crate::error::{Failure, Result, Step};
-use crate::fs::root::parent_of;
+use crate::first_process::FirstProcess;
 use crate::launch::{LockFile, LockMode};
 use crate::sys::namespace::join;
 
@@ -81,20 +79,20 @@ impl Peers {
 impl Peer {
     fn open(&self, opened: &mut Peers) -> Result<()> {
         let before = self.read()?;
-        let pid = Pid::from_raw(before.pid).ok_or_else(|| self.gone())?;
-        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| self.gone())?;
-        let namespace =
-            |name: &str| open(format!("/proc/{}/ns/{name}", before.pid)).map_err(|_| self.gone());
+        let first = FirstProcess {
+            pid: before.pid,
+            parent: before.monitor,
+        };
+        let process = first.open().map_err(|_| self.gone())?;
+        let namespace = |name: &str| open(first.proc("ns").join(name)).map_err(|_| self.gone());
         for kind in &self.namespaces {
             opened.namespaces.push((*kind, namespace(name(*kind))?));
         }
         if self.shm {
             opened.shm = Some(namespace("mnt")?);
         }
-        let stat = PathBuf::from(format!("/proc/{}/stat", before.pid));
-        let child = parent_of(&stat) == Some(before.monitor);
-        let same = self.read()? == before && self.has_monitor() && !has_ended(process.as_fd())?;
-        if child && same {
+        let same = self.read()? == before && self.has_monitor();
+        if same && first.must_live(&process).is_ok() {
             Ok(())
         } else {
             Err(self.gone())
@@ -127,17 +125,6 @@ struct State {
     pid: i32,
     monitor: i32,
     started_at: Option<String>,
-}
-
-fn has_ended(process: BorrowedFd<'_>) -> Result<bool> {
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
-    poll(&mut ended, Some(&at_once))
-        .step("look at a container's process")
-        .map(|ready| ready > 0)
 }
 
 /// The root is the other container's, whose processes may change what lies in it at any moment.

@@ -23,21 +23,24 @@ export async function connectTo(
   const what = `connecting to ${core.record.name}`
   throwIfAborted(signal, what)
   await core.mustAllow('connect')
-  const pid = await core.until((state) => (state && state.pid > 0 ? state.pid : undefined), {
-    signal,
-    what,
-  })
+  const { pid, monitor } = await core.until(
+    (state) => (state && state.pid > 0 ? state : undefined),
+    {
+      signal,
+      what,
+    },
+  )
   try {
     const socket =
       core.record.options.network === 'host'
         ? await direct(port, host, signal)
-        : await core.context.run.launcher.connect({ pid, port, host }, { signal })
+        : await core.context.run.launcher.connect({ pid, parent: monitor, port, host }, { signal })
     if (signal !== undefined) endWith(signal, socket, what)
     return socket
   } catch (error) {
     if (signal?.aborted === true) throw abortedError(signal, what)
     // It has ended in the same moment.
-    if (helperFailure(error)?.errno === 'ESRCH') await core.mustAllow('connect')
+    if (helperFailure(error)?.kind === 'not-running') await core.mustAllow('connect')
     throw refusal(error, core, port)
   }
 }
