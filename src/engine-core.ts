@@ -134,7 +134,7 @@ export class EngineCore {
       const listening = { helper: launcher, places: networkPlaces, owner: directory.path, ending }
       const listeners = own(new Listeners(listening))
       // Without the helper nobody keeps their addresses.
-      launcher.ended.catch(() => listeners[Symbol.asyncDispose]().catch(() => {}))
+      launcher.onClose(() => void listeners[Symbol.asyncDispose]().catch(() => {}))
       const resolvers = own(
         new Resolvers({
           places: networkPlaces,

@@ -178,7 +178,7 @@ export class ContainerCore {
       const ready = present === this.#waiting || this.#state?.status !== 'exited'
       if (present !== undefined && ready) return present
       // Of a container that has ended: it goes as soon as it has told all.
-      await present?.ended.catch(() => {})
+      if (present !== undefined) await new Promise<unknown>((resolve) => present.onClose(resolve))
       try {
         await launcher.request('monitor', {
           container: this.id,
@@ -296,7 +296,7 @@ export class ContainerCore {
     } catch {
       return undefined
     }
-    client.ended.catch(() => this.#disconnected(client))
+    client.onClose(() => this.#disconnected(client))
     client.onEnd((removed) => {
       if (removed) this.removed()
       // What is left of it serves those attached who read slowly; the next one may come.

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { keelsonError, type KeelsonError } from '../errors.ts'
+import { deferred } from '../util/deferred.ts'
 import { encodeFrame, FrameDecoder } from './frames.ts'
 import type { HelperFailure, RequestOptions, Progress, WireFailure } from './protocol.ts'
 
@@ -29,6 +30,8 @@ interface WireMessage {
   event?: string
 }
 
+export type CloseListener = (reason: KeelsonError) => void
+
 /**
  * Requests, answers and events over a stream socket (`docs/helper-protocol.md`), to the launcher or to a monitor. While nothing is asked
  * and nobody holds it, it does not keep the event loop alive.
@@ -40,9 +43,8 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
   #nextId = 1
   #holds = 0
   #broken: KeelsonError | undefined
-  #end: (error: KeelsonError) => void = () => {}
-  /** Rejects when the connection ends, whoever ended it. */
-  readonly ended: Promise<never>
+  #isClosed = false
+  readonly #closeListeners = new Set<CloseListener>()
 
   /** @param gone makes the error that requests get when the other side has ended */
   constructor(
@@ -51,8 +53,6 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
   ) {
     this.#socket = socket
     this.#onEvent = (event) => listen.onEvent(event)
-    this.ended = new Promise((_, reject) => (this.#end = reject))
-    this.ended.catch(() => {})
     const decoder = new FrameDecoder()
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -105,10 +105,40 @@ export class Connection<Table extends OperationTable<Table>, Event extends WireE
 
   /** From now on requests fail with this error; the first one counts. */
   fail(error: KeelsonError): void {
-    this.#broken ??= error
-    for (const pending of this.#pending.values()) pending.reject(this.#broken)
+    const reason = (this.#broken ??= error)
+    for (const pending of this.#pending.values()) pending.reject(reason)
     this.#pending.clear()
-    this.#end(this.#broken)
+    this.#isClosed = true
+    const listeners = [...this.#closeListeners]
+    this.#closeListeners.clear()
+    for (const listener of listeners) listener(reason)
+  }
+
+  /** Calls `listener` when the connection ends, whoever ended it, or soon when it has; not any more after the returned function. */
+  onClose(listener: CloseListener): () => void {
+    const listeners = this.#closeListeners
+    listeners.add(listener)
+    const reason = this.#isClosed ? this.#broken : undefined
+    if (reason !== undefined) {
+      queueMicrotask(() => {
+        if (listeners.delete(listener)) listener(reason)
+      })
+    }
+    return () => listeners.delete(listener)
+  }
+
+  /**
+   * What `promise` gives, or rejects when the connection ends before. Not a race with one promise for all: it would keep what each of them
+   * has given until the connection ends.
+   */
+  async unlessClosed<T>(promise: Promise<T>): Promise<T> {
+    const closed = deferred<never>()
+    const unlisten = this.onClose(closed.reject)
+    try {
+      return await Promise.race([promise, closed.promise])
+    } finally {
+      unlisten()
+    }
   }
 
   /** Refuses further requests; those that wait are still answered. */

@@ -42,6 +42,7 @@ export class DBusConnection implements AsyncDisposable {
   readonly #socket: Socket
   readonly #calls = new Map<number, Pending>()
   readonly #ended = deferred<never>()
+  #failure: unknown
   #onSignal: (message: Message) => void = () => {}
   #serial = 0
 
@@ -79,9 +80,8 @@ export class DBusConnection implements AsyncDisposable {
     this.#calls.set(serial, pending)
     const message = { ...call, type: METHOD_CALL, serial, body: call.body ?? [] }
     this.#socket.write(encodeMessage(message))
-    return Promise.race([pending.promise, this.#ended.promise]).finally(() =>
-      this.#calls.delete(serial),
-    )
+    if (this.#failure !== undefined) pending.reject(this.#failure)
+    return pending.promise.finally(() => this.#calls.delete(serial))
   }
 
   /** Has the bus send the signals that `rule` matches. */
@@ -131,7 +131,9 @@ export class DBusConnection implements AsyncDisposable {
   }
 
   #fail(error: unknown): void {
+    this.#failure ??= error
     this.#ended.reject(error)
+    for (const pending of this.#calls.values()) pending.reject(error)
     this.#socket.destroy()
   }
 }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
 import { keelsonError, type KeelsonError } from '../errors.ts'
-import { Connection, helperFailure } from './connection.ts'
+import { Connection, helperFailure, type CloseListener } from './connection.ts'
 import { locateHelper } from './locate.ts'
 import {
   PROTOCOL_VERSION,
@@ -72,9 +72,14 @@ export class Launcher implements Helper, SocketMaker {
     this.#child.unref()
   }
 
-  /** Rejects when the helper ends, whoever ended it. */
-  get ended(): Promise<never> {
-    return this.#connection.ended
+  /** Calls `listener` when the helper ends, whoever ended it, or soon when it has; not any more after the returned function. */
+  onClose(listener: CloseListener): () => void {
+    return this.#connection.onClose(listener)
+  }
+
+  /** What `promise` gives, or rejects when the helper ends before. */
+  async unlessClosed<T>(promise: Promise<T>): Promise<T> {
+    return await this.#connection.unlessClosed(promise)
   }
 
   /**
@@ -150,7 +155,7 @@ export class Launcher implements Helper, SocketMaker {
     this.#connection.ref()
     try {
       await ask(number)
-      return await Promise.race([came, this.ended])
+      return await this.unlessClosed(came)
     } finally {
       this.#connection.unref()
       this.#sockets.delete(number)

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { basename, dirname } from 'node:path'
 import { keelsonError, KeelsonError } from '../errors.ts'
 import { throwIfAborted, unlessAborted } from '../util/abort.ts'
-import { Connection, helperError } from './connection.ts'
+import { Connection, helperError, type CloseListener } from './connection.ts'
 import { encodeFrame, FrameDecoder } from './frames.ts'
 import type {
   MonitorEvent,
@@ -61,9 +61,12 @@ export class MonitorClient {
     return this.#connection.isOver
   }
 
-  /** Rejects when the connection ends, whoever ended it. A monitor ends after its container, and when all has been told. */
-  get ended(): Promise<never> {
-    return this.#connection.ended
+  /**
+   * Calls `listener` when the connection ends, whoever ended it, or soon when it has; not any more after the returned function. A
+   * monitor ends after its container, and when all has been told.
+   */
+  onClose(listener: CloseListener): () => void {
+    return this.#connection.onClose(listener)
   }
 
   /** An abort ends the waiting, not what was asked for. */

@@ -43,7 +43,7 @@ export async function startExec(
   let broken: unknown
   const unwatch = monitor.watchExec(id, (event) => {
     if (event.event === 'exec-exit') {
-      unwatch()
+      forget()
       exited.resolve(howItEnded(event))
     } else {
       try {
@@ -53,10 +53,14 @@ export async function startExec(
       }
     }
   })
-  monitor.ended.catch((error: unknown) => {
+  const unlisten = monitor.onClose((reason) => {
     unwatch()
-    exited.reject(error)
+    exited.reject(reason)
   })
+  const forget = () => {
+    unwatch()
+    unlisten()
+  }
   onStarting(id)
   try {
     const stdio = { stdin, stdout: 'pipe', stderr: 'pipe' } as const
@@ -82,7 +86,7 @@ export async function startExec(
       stderr: untilOver(stderr, exited.promise),
     }
   } catch (error) {
-    unwatch()
+    forget()
     for (const pipe of Object.values(pipes ?? {}) as Socket[]) pipe.destroy()
     await killExec(monitor, id)
     const failure = startFailure(error, process)
@@ -112,9 +116,15 @@ async function attachTerminal(monitor: MonitorClient, exec: string): Promise<Soc
  * may hold it open for long.
  */
 async function* untilOver(pipe: Socket, exited: Promise<unknown>): AsyncGenerator<Buffer> {
-  const over = exited.then(settled, settled)
+  let over = false
   let waiting: (() => void) | undefined
   const wake = () => waiting?.()
+  const end = async () => {
+    await settled()
+    over = true
+    wake()
+  }
+  exited.then(end, end)
   pipe.on('readable', wake).on('end', wake).on('close', wake)
   try {
     for (;;) {
@@ -123,9 +133,8 @@ async function* untilOver(pipe: Socket, exited: Promise<unknown>): AsyncGenerato
         yield chunk
         continue
       }
-      if (pipe.readableEnded || pipe.destroyed) return
-      const more = new Promise<'more'>((resolve) => (waiting = () => resolve('more')))
-      if ((await Promise.race([more, over])) === 'over' && pipe.readableLength === 0) return
+      if (over || pipe.readableEnded || pipe.destroyed) return
+      await new Promise<void>((resolve) => (waiting = resolve))
     }
   } finally {
     pipe.destroy()
@@ -133,8 +142,7 @@ async function* untilOver(pipe: Socket, exited: Promise<unknown>): AsyncGenerato
 }
 
 /** What the program wrote before its end is in the pipe by now, and in this process after a turn of the event loop or two. */
-async function settled(): Promise<'over'> {
+async function settled(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
   await new Promise((resolve) => setImmediate(resolve))
-  return 'over'
 }

@@ -311,6 +311,7 @@ async function execute(
   context.removing.add(removing.promise)
   const forget = () => {
     unwatch()
+    unlisten()
     context.removing.delete(removing.promise)
     removing.resolve()
   }
@@ -349,7 +350,7 @@ async function execute(
     options.timeout === undefined ? () => {} : startTimer(options.timeout, () => end('timeout'))
   options.signal?.addEventListener('abort', abort, { once: true })
   context.closing.addEventListener('abort', close, { once: true })
-  launcher.ended.catch(forget)
+  const unlisten = launcher.onClose(forget)
   try {
     const running = request()
     // While it was prepared nobody listened.
@@ -362,7 +363,7 @@ async function execute(
     context.emit('container.start', { ...about, pid })
     started.resolve()
     for (const warning of warnings) context.warn(...startWarning(warning))
-    const event = await Promise.race([exited.promise, launcher.ended])
+    const event = await launcher.unlessClosed(exited.promise)
     await Promise.all(streams)
     return { command: program.args[0] ?? '', exit: event, ending }
   } finally {
