@@ -41,40 +41,43 @@ export interface DiskUsageInput {
   volumes: Volumes
 }
 
+/** Of a snapshotter's directory: what containers write, of those that end with an engine and of the others. */
+const WRITABLE = ['writable', 'containers']
+
 export async function diskUsage(input: DiskUsageInput): Promise<DiskUsage> {
   const { root, images, containers, volumes } = input
   const snapshots = join(root, 'snapshots', input.snapshotter)
-  const measure = (path: string) => measured(input.helper, path)
-  const [blobs, all, bound, durable, foundImages, foundContainers, foundVolumes] =
-    await Promise.all([
-      measure(join(root, 'content')),
-      measure(snapshots),
-      measure(join(snapshots, 'writable')),
-      measure(join(snapshots, 'containers')),
-      images.list(),
-      containers.list({ all: true }),
-      volumes.list(),
-    ])
+  const measure = (path: string, except?: readonly string[]) => measured(input.helper, path, except)
+  // Nothing is measured twice: what was there in one moment cannot be subtracted from what is there in another.
+  const [blobs, layers, trees, foundImages, foundContainers, foundVolumes] = await Promise.all([
+    measure(join(root, 'content')),
+    measure(snapshots, WRITABLE),
+    Promise.all(WRITABLE.map((name) => measure(join(snapshots, name)))),
+    images.list(),
+    containers.list({ all: true }),
+    volumes.list(),
+  ])
   const containerItems = await Promise.all(
     foundContainers.map(async ({ id, name, core }) => {
-      const trees = await Promise.all(core.record.rootfs.remove.map(measure))
-      return { id, name, bytes: sum(trees) }
+      const own = await Promise.all(core.record.rootfs.remove.map((path) => measure(path)))
+      return { id, name, bytes: sum(own) }
     }),
   )
   const volumeItems = await Promise.all(foundVolumes.map((volume) => volumeItem(volume, measure)))
   const volumeBytes = sum(volumeItems.map(({ bytes }) => bytes))
+  const written = sum(trees)
   return {
-    bytes: blobs + all + volumeBytes,
+    bytes: blobs + layers + written + volumeBytes,
     images: {
       blobs,
-      layers: all - bound - durable,
+      layers,
       items: foundImages.map(({ id, references, size }) => ({
         id,
         references: [...references],
         size,
       })),
     },
-    containers: { bytes: bound + durable, items: containerItems },
+    containers: { bytes: written, items: containerItems },
     volumes: { bytes: volumeBytes, items: volumeItems },
   }
 }
@@ -87,10 +90,14 @@ async function volumeItem(volume: Volume, measure: (path: string) => Promise<num
 }
 
 /** Nothing, where it was removed meanwhile. */
-async function measured(helper: Helper, path: string): Promise<number> {
+async function measured(
+  helper: Helper,
+  path: string,
+  except: readonly string[] = [],
+): Promise<number> {
   try {
     const { bytes } = await converting('measure', path, () =>
-      helper.request('tree.usage', { path }),
+      helper.request('tree.usage', { path, except }),
     )
     return bytes
   } catch (error) {

@@ -240,7 +240,8 @@ export interface Operations extends NetworkOperations {
   ]
   'tree.copy': [{ from: string; to: string }, { bytes: number }]
   'tree.remove': [{ paths: string[] }, object]
-  'tree.usage': [{ path: string }, { bytes: number; inodes: number }]
+  /** But for the entries of `path` that are named. */
+  'tree.usage': [{ path: string; except?: readonly string[] }, { bytes: number; inodes: number }]
   'tree.sync': [{ path: string }, object]
   /** Connects to a TCP port in the network namespace of a process (default: of loopback). The {@link SocketRequest.socket} is a `net.Socket`. */
   'net.connect': [

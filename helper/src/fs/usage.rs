@@ -18,6 +18,9 @@ const STEP: &str = "measure a tree";
 #[derive(Deserialize)]
 pub struct Usage {
     path: PathBuf,
+    /// Names in it that do not count.
+    #[serde(default)]
+    except: Vec<String>,
 }
 
 /// A file with several names counts once. Mounted file systems inside do not count.
@@ -36,7 +39,13 @@ pub fn usage(args: &Usage) -> Result<Used> {
     used.add(&fs::fstat(&root).step_at(STEP, &args.path)?);
 
     let mut way: Descent<Names> = Descent::new();
-    let names = node::names(root.as_fd()).step_at(STEP, &args.path)?;
+    let mut names = node::names(root.as_fd()).step_at(STEP, &args.path)?;
+    names.retain(|name| {
+        !args
+            .except
+            .iter()
+            .any(|one| one.as_bytes() == name.as_bytes())
+    });
     way.push(CString::default(), root, names).step(STEP)?;
     while let Some((dir, names)) = way.current() {
         let Some(name) = names.pop() else {
