@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import { parseDocument, type DocumentNode } from '../oci/document.ts'
 import { converting, errnoOf } from '../store/errno.ts'
-import { readRecord, writeRecord } from '../store/records.ts'
+import { readRecordSync, writeRecord } from '../store/records.ts'
 import {
   formatAddress,
   formatPrefix,
@@ -58,7 +58,7 @@ export async function loadNetwork(
   name: string,
 ): Promise<NetworkRecord | undefined> {
   const path = places.record(name)
-  const bytes = await readRecord(path)
+  const bytes = readRecordSync(path)
   return bytes && decode(bytes, path)
 }
 

@@ -1,6 +1,9 @@
 /** What TypeScript asks of the helper about networks: the words of ip(8) and of libnftables-json(5). */
 
-/** One thing to do by rtnetlink, in the namespace that the list is for. Done in order; the first failure ends the list. */
+/**
+ * One thing to do by rtnetlink, in the namespace that the list is for. Done in order, as many in one message as there can be; the first
+ * failure is told, and of those that follow it in the same message some may be done.
+ */
 export type LinkOperation =
   /** Present already, with the same kind: fine. */
   | { do: 'add'; name: string; kind: 'bridge'; mtu?: number; mac?: string }
@@ -15,7 +18,7 @@ export type LinkOperation =
       /** 1: what goes by it is cut into packets of the wire's size. */
       gsoMaxSegs?: number
     }
-  /** Made on the host on top of `parent`, then moved into the container's namespace. */
+  /** Made in the container's namespace, on top of a `parent` of the host. */
   | {
       do: 'add'
       name: string

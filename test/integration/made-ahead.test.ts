@@ -124,7 +124,7 @@ describe('a container made ahead of a run', () => {
     await using own = await testEngine({ snapshotter: 'overlay' })
     const network = await own.engine.networks.create({ name: 'ahead' })
     const script =
-      'cat /etc/hosts /proc/net/route; ls /sys/class/net; hostname; nc -w 5 -l -p 80 >/dev/null & sleep 0.1; nc -w 1 $(hostname) 80 </dev/null && echo reached'
+      'cat /etc/hosts /proc/net/route; ls /sys/class/net; hostname; nslookup host.keelson.internal 127.0.0.11; nc -w 5 -l -p 80 >/dev/null & sleep 0.1; nc -w 1 $(hostname) 80 </dev/null && echo reached'
     for (let n = 0; n < 4; n++) {
       const { stdout } = await own.engine.run(own.image, ['sh', '-c', script], {
         networks: 'ahead',
@@ -133,6 +133,7 @@ describe('a container made ahead of a run', () => {
       expect(stdout).toMatch(/^\d+\.\d+\.\d+\.\d+\t[0-9a-f]{12}$/m)
       expect(stdout).toMatch(/^eth0\t00000000\t/m)
       expect(stdout).toMatch(/^eth0\nlo$/m)
+      expect(stdout).toMatch(/^Name:\s+host\.keelson\.internal$/m)
       expect(stdout).toMatch(/reached$/m)
       await madeAhead(Math.min(n, 2), own.root)
       expect((await network.inspect()).containers).toEqual({})

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Container, Network } from '../../src/index.ts'
 import { networked } from '../support/networked.ts'
 
@@ -59,7 +59,11 @@ describe('a macvlan network', () => {
     expect(await route()).toBe(`default via ${subnet?.gateway} dev eth0`)
     expect((await sh(container, 'ls /proc/sys/net/ipv4/conf')).stdout).not.toContain('eth1')
     await container.remove({ force: true })
-    expect((await on.host.exec('ip', '-o', 'link')).stdout).not.toContain('kv')
+    // The kernel takes a network namespace apart in its own time.
+    await vi.waitFor(
+      async () => expect((await on.host.exec('ip', '-o', 'link')).stdout).not.toContain('kv'),
+      { timeout: 30_000 },
+    )
   })
 
   it('needs an interface of the host', async () => {

@@ -63,21 +63,41 @@ impl NetworkPlan {
         if !self.host.is_empty() {
             Links::open()?.carry_out(&self.host, Some(child))?;
         }
-        if !self.firewall.start.is_empty() {
-            undo.clone_from(&self.firewall.end);
-            Firewall::open()?.carry_out(&self.firewall.start)?;
+        self.publish(undo)
+    }
+
+    /// Its rules alone.
+    pub fn publish(&self, undo: &mut Vec<FirewallCommand>) -> Result<()> {
+        if self.firewall.start.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        undo.clone_from(&self.firewall.end);
+        Firewall::open()?.carry_out(&self.firewall.start)
     }
 
     /// In the child.
     pub fn settle(&self) -> Result<()> {
-        if !self.inside.is_empty() {
-            Links::open()?.carry_out(&self.inside, None)?;
-        }
+        self.settle_links()?;
         match self.firewall.inside.is_empty() {
             true => Ok(()),
             false => Firewall::open()?.carry_out(&self.firewall.inside),
+        }
+    }
+
+    /// In a child that has its name service already, and has been told its networks only now: its links, both ends.
+    ///
+    /// `outside`: those of the host, which it has left.
+    pub fn join(&self, mut outside: Links) -> Result<()> {
+        if !self.host.is_empty() {
+            outside.carry_out(&self.host, Some(std::process::id()))?;
+        }
+        self.settle_links()
+    }
+
+    fn settle_links(&self) -> Result<()> {
+        match self.inside.is_empty() {
+            true => Ok(()),
+            false => Links::open()?.carry_out(&self.inside, None),
         }
     }
 }

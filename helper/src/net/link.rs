@@ -14,7 +14,6 @@ use crate::error::{Failure, Result, Step};
 
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
-const SETLINK: u16 = 19;
 const NEWADDR: u16 = 20;
 const NEWROUTE: u16 = 24;
 
@@ -23,13 +22,14 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
-const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_PID: u16 = 19;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_GSO_MAX_SEGS: u16 = 40;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
@@ -132,6 +132,10 @@ pub struct Links {
     socket: Socket,
     /// Any socket will do to ask for the number of a name.
     names: OwnedFd,
+    /// Not sent yet: the kernel takes many at a time.
+    waiting: Vec<Message>,
+    /// These may change which link has a name.
+    renaming: bool,
 }
 
 impl Links {
@@ -145,11 +149,20 @@ impl Links {
                 None,
             )
             .step("make a socket")?,
+            waiting: Vec::new(),
+            renaming: false,
         })
     }
 
-    /// In order; the first failure ends it. `peer`: the process whose network namespace the other ends belong to.
+    /// In order, as many at a time as there can be; the first failure is told, and ends it: of those that were sent with it, others may
+    /// be done. `peer`: the process whose network namespace the other ends belong to.
     pub fn carry_out(&mut self, operations: &[LinkOperation], peer: Option<u32>) -> Result<()> {
+        let all = self.order_all(operations, peer);
+        let sent = self.settle();
+        sent.and(all)
+    }
+
+    fn order_all(&mut self, operations: &[LinkOperation], peer: Option<u32>) -> Result<()> {
         for operation in operations {
             match operation {
                 LinkOperation::Add(add) => self.add(add, peer)?,
@@ -172,11 +185,32 @@ impl Links {
                     namespace,
                 } => self.move_away(name, rename, namespace.as_deref(), peer)?,
                 LinkOperation::Fdb { name, mac } => self.fdb(name, mac)?,
-                LinkOperation::Delete { name } => self.delete(name)?,
-                LinkOperation::Sysctl { path, value } => set_sysctl(path, value)?,
+                LinkOperation::Delete { name } => self.order_renaming(deletion(name)),
+                LinkOperation::Sysctl { path, value } => {
+                    self.settle()?;
+                    set_sysctl(path, value)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn order(&mut self, message: Message) {
+        self.waiting.push(message);
+    }
+
+    fn order_renaming(&mut self, message: Message) {
+        self.renaming = true;
+        self.order(message);
+    }
+
+    /// Has done what was ordered.
+    fn settle(&mut self) -> Result<()> {
+        self.renaming = false;
+        match std::mem::take(&mut self.waiting) {
+            none if none.is_empty() => Ok(()),
+            all => self.socket.batch(all),
+        }
     }
 
     fn add(&mut self, add: &Add, peer: Option<u32>) -> Result<()> {
@@ -222,55 +256,62 @@ impl Links {
                 return Err(Failure::kind("make a link", "config-invalid").detail(other));
             }
         };
-        match self.socket.request(message) {
-            // Another process was quicker.
-            Err(failure)
-                if failure.errno == Some(libc::EEXIST)
-                    && add.kind == "bridge"
-                    && self.index(&add.name).is_ok() =>
-            {
-                Ok(())
-            }
-            other => other,
-        }
+        // Another process may be quicker.
+        self.order_renaming(match add.kind.as_str() {
+            "bridge" => message.unless(Errno::EXIST),
+            _ => message,
+        });
+        Ok(())
     }
 
     fn set(&mut self, set: &Set) -> Result<()> {
-        let index = self.index(&set.name)?;
+        self.set_port(set)?;
         let step = format!("set up {}", set.name);
-        self.set_port(set, index)?;
         let flags = if set.up { IFF_UP } else { 0 };
-        let mut message = Message::new(NEWLINK, ACK, step).header(&interface(index, flags, flags));
-        if let Some(name) = &set.rename {
-            message = message.put_str(IFLA_IFNAME, name);
+        match &set.rename {
+            Some(name) => {
+                let header = interface(self.index(&set.name)?, flags, flags);
+                let message = Message::new(NEWLINK, ACK, step).header(&header);
+                self.order_renaming(message.put_str(IFLA_IFNAME, name));
+            }
+            None if set.up => {
+                let message = Message::new(NEWLINK, ACK, step).header(&interface(0, flags, flags));
+                self.order(message.put_str(IFLA_IFNAME, &set.name));
+            }
+            None => {}
         }
-        self.socket.request(message)
+        Ok(())
     }
 
     /// A link as a bridge's port.
-    fn set_port(&mut self, set: &Set, index: u32) -> Result<()> {
+    fn set_port(&mut self, set: &Set) -> Result<()> {
+        let message = |step: String| {
+            Message::new(NEWLINK, ACK, step)
+                .header(&interface(0, 0, 0))
+                .put_str(IFLA_IFNAME, &set.name)
+        };
         if let Some(master) = &set.master {
-            let master = self.index(master)?;
-            let step = format!("put {} into its bridge", set.name);
-            let message = Message::new(NEWLINK, ACK, step)
-                .header(&interface(index, 0, 0))
-                .put_u32(IFLA_MASTER, master);
-            self.socket.request(message)?;
+            let master = match self.present_index(master) {
+                // It may be one of those that are to be made.
+                Err(_) => self.index(master)?,
+                Ok(index) => index,
+            };
+            let message = message(format!("put {} into its bridge", set.name));
+            self.order(message.put_u32(IFLA_MASTER, master));
         }
         let settings = set.port();
-        if settings.is_empty() {
-            return Ok(());
+        if !settings.is_empty() {
+            let message = message(format!("set the port {}", set.name));
+            self.order(message.nest(IFLA_LINKINFO, |info| {
+                info.put_str(IFLA_INFO_SLAVE_KIND, "bridge")
+                    .nest(IFLA_INFO_SLAVE_DATA, |port| {
+                        settings.iter().fold(port, |port, (attribute, on)| {
+                            port.put(*attribute, &[u8::from(*on)])
+                        })
+                    })
+            }));
         }
-        let mut header = interface(index, 0, 0);
-        header[0] = libc::AF_BRIDGE as u8;
-        let message = Message::new(SETLINK, ACK, format!("set the port {}", set.name))
-            .header(&header)
-            .nest(IFLA_PROTINFO, |port| {
-                settings.iter().fold(port, |port, (attribute, on)| {
-                    port.put(*attribute, &[u8::from(*on)])
-                })
-            });
-        self.socket.request(message)
+        Ok(())
     }
 
     fn address(&mut self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
@@ -293,7 +334,8 @@ impl Links {
             let broadcast = u32::from(address) | (u32::MAX >> prefix);
             message = message.put(IFA_BROADCAST, &broadcast.to_be_bytes());
         }
-        self.socket.request(message)
+        self.order(message);
+        Ok(())
     }
 
     fn route(
@@ -352,7 +394,8 @@ impl Links {
         if let Some(metric) = metric {
             message = message.put_u32(RTA_PRIORITY, metric);
         }
-        self.socket.request(message)
+        self.order(message);
+        Ok(())
     }
 
     fn move_away(
@@ -372,10 +415,12 @@ impl Links {
         let message = Message::new(NEWLINK, ACK, step)
             .header(&interface(index, 0, 0))
             .put_str(IFLA_IFNAME, rename);
-        self.socket.request(match &opened {
+        self.order_renaming(match &opened {
             Some(namespace) => message.put_u32(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32),
             None => in_namespace(message, peer),
-        })
+        });
+        // While the namespace is open.
+        self.settle()
     }
 
     fn fdb(&mut self, name: &str, mac: &str) -> Result<()> {
@@ -393,20 +438,23 @@ impl Links {
         let step = format!("lead {mac} to {name}");
         let message = Message::new(NEWNEIGH, ACK | CREATE | REPLACE, step).header(&header);
         let mac = parse_mac(Some(mac))?.unwrap_or_default();
-        self.socket.request(message.put(NDA_LLADDR, &mac))
+        self.order(message.put(NDA_LLADDR, &mac));
+        Ok(())
     }
 
     pub fn delete(&mut self, name: &str) -> Result<()> {
-        let message = Message::new(DELLINK, ACK, format!("remove {name}"))
-            .header(&interface(0, 0, 0))
-            .put_str(IFLA_IFNAME, name);
-        match self.socket.request(message) {
-            Err(failure) if failure.errno == Some(libc::ENODEV) => Ok(()),
-            other => other,
-        }
+        self.socket.batch(vec![deletion(name)])
     }
 
-    fn index(&self, name: &str) -> Result<u32> {
+    /// When what was ordered is done.
+    fn index(&mut self, name: &str) -> Result<u32> {
+        if self.renaming {
+            self.settle()?;
+        }
+        self.present_index(name)
+    }
+
+    fn present_index(&self, name: &str) -> Result<u32> {
         netdevice::name_to_index(&self.names, name)
             .map_err(|errno: Errno| Failure::new(format!("find the link {name}")).errno(errno))
     }
@@ -498,6 +546,14 @@ impl Link {
             up: number(8)? & IFF_UP != 0,
         })
     }
+}
+
+/// One that is not there is no failure.
+fn deletion(name: &str) -> Message {
+    Message::new(DELLINK, ACK, format!("remove {name}"))
+        .header(&interface(0, 0, 0))
+        .put_str(IFLA_IFNAME, name)
+        .unless(Errno::NODEV)
 }
 
 /// struct ifinfomsg

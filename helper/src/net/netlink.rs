@@ -22,6 +22,8 @@ const NESTED: u16 = 0x8000;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const HEADER: usize = 16;
+/// As much as the kernel puts into one at most, of a dump too.
+const DATAGRAM: usize = 32 << 10;
 /// In an acknowledgement: the request was not repeated; attributes follow.
 const CAPPED: u16 = 0x100;
 const ACK_TLVS: u16 = 0x200;
@@ -32,8 +34,16 @@ const NETLINK_CAP_ACK: i32 = 10;
 /// A message in the making. Numbers are in the machine's order unless a family says otherwise.
 pub struct Message {
     bytes: Vec<u8>,
-    /// Said of it when it fails.
+    expected: Expected,
+}
+
+/// Of an acknowledgement.
+#[derive(Clone)]
+struct Expected {
+    /// Said of the message when it fails.
     step: String,
+    /// That failure is none.
+    unless: Option<Errno>,
 }
 
 impl Message {
@@ -43,8 +53,17 @@ impl Message {
         bytes[6..8].copy_from_slice(&(flags | REQUEST).to_ne_bytes());
         Message {
             bytes,
-            step: step.into(),
+            expected: Expected {
+                step: step.into(),
+                unless: None,
+            },
         }
+    }
+
+    /// It is as well when it fails so.
+    pub fn unless(mut self, errno: Errno) -> Self {
+        self.expected.unless = Some(errno);
+        self
     }
 
     /// The family's own header.
@@ -110,6 +129,8 @@ impl Message {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
+    /// For what is received; made once, because a process that has just been cloned pays for every page.
+    buffer: Vec<u8>,
 }
 
 /// One message that came back.
@@ -133,12 +154,11 @@ impl Socket {
         for option in [NETLINK_CAP_ACK, NETLINK_EXT_ACK] {
             let _ = crate::sys::network::enable_option(&fd, SOL_NETLINK, option);
         }
-        Ok(Socket { fd, sequence: 0 })
-    }
-
-    /// Sends one and waits for its acknowledgement.
-    pub fn request(&mut self, message: Message) -> Result<()> {
-        self.batch(vec![message])
+        Ok(Socket {
+            fd,
+            sequence: 0,
+            buffer: vec![0; DATAGRAM],
+        })
     }
 
     /// Sends all in one go and waits for the acknowledgements of those that want one. The first failure counts.
@@ -151,7 +171,7 @@ impl Socket {
             message.finish(self.sequence);
             bytes.extend_from_slice(&message.bytes);
             if message.wants_ack() {
-                waiting.insert(self.sequence, message.step);
+                waiting.insert(self.sequence, message.expected);
             }
         }
         send(&self.fd, &bytes, SendFlags::empty()).step("send to netlink")?;
@@ -162,9 +182,8 @@ impl Socket {
                 if received.kind != ERROR || received.sequence <= before {
                     return None;
                 }
-                let step = waiting.remove(&received.sequence);
-                let failure = acknowledged(received)?;
-                Some(failure(step.unwrap_or_default()))
+                let expected = waiting.remove(&received.sequence);
+                acknowledged(received, expected.as_ref())
             })?;
             let stop = failed.is_some();
             first = first.or(failed);
@@ -183,7 +202,7 @@ impl Socket {
     pub fn dump(&mut self, mut message: Message, mut each: impl FnMut(u16, &[u8])) -> Result<()> {
         self.sequence += 1;
         message.finish(self.sequence);
-        let step = message.step.clone();
+        let expected = message.expected.clone();
         send(&self.fd, &message.bytes, SendFlags::empty()).step("send to netlink")?;
         loop {
             let mut done = false;
@@ -192,7 +211,7 @@ impl Socket {
                     DONE => done = true,
                     ERROR => {
                         done = true;
-                        return acknowledged(received).map(|failure| failure(step.clone()));
+                        return acknowledged(received, Some(&expected));
                     }
                     kind => each(kind, received.payload),
                 }
@@ -211,9 +230,9 @@ impl Socket {
         &mut self,
         mut hear: impl FnMut(&Received<'_>) -> Option<Failure>,
     ) -> Result<Option<Failure>> {
-        let mut buffer = vec![0; 64 << 10];
+        let buffer = &mut self.buffer;
         let length = loop {
-            match recv(&self.fd, &mut buffer, RecvFlags::empty()) {
+            match recv(&self.fd, &mut buffer[..], RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
                 received => break received.step("receive from netlink")?.0,
             }
@@ -241,31 +260,34 @@ fn split(bytes: &[u8]) -> Option<(Received<'_>, &[u8])> {
     Some((received, &bytes[next..]))
 }
 
-/// What an acknowledgement says: nothing, or how to say the failure.
-fn acknowledged(received: &Received<'_>) -> Option<impl Fn(String) -> Failure + use<>> {
+/// The failure that an acknowledgement tells of.
+fn acknowledged(received: &Received<'_>, expected: Option<&Expected>) -> Option<Failure> {
     let errno = i32::from_ne_bytes(received.payload.get(0..4)?.try_into().ok()?);
     if errno == 0 {
         return None;
     }
-    let words = (received.flags & ACK_TLVS != 0)
-        .then(|| {
-            let echoed = u32::from_ne_bytes(received.payload.get(4..8)?.try_into().ok()?) as usize;
-            let echoed = if received.flags & CAPPED != 0 {
-                HEADER
-            } else {
-                echoed
-            };
-            let text = find(received.payload.get(4 + echoed..)?, 1)?;
-            Some(text_of(text))
-        })
-        .flatten();
-    Some(move |step: String| {
-        let failure = Failure::new(step).errno(Errno::from_raw_os_error(-errno));
-        match &words {
-            Some(words) => failure.detail(words),
-            None => failure,
-        }
-    })
+    let errno = Errno::from_raw_os_error(-errno);
+    if expected.is_some_and(|expected| expected.unless == Some(errno)) {
+        return None;
+    }
+    let step = expected.map(|expected| expected.step.clone());
+    let failure = Failure::new(step.unwrap_or_default()).errno(errno);
+    match words(received) {
+        Some(words) => Some(failure.detail(words)),
+        None => Some(failure),
+    }
+}
+
+/// What the kernel says of it.
+fn words(received: &Received<'_>) -> Option<String> {
+    if received.flags & ACK_TLVS == 0 {
+        return None;
+    }
+    let echoed = match received.flags & CAPPED {
+        0 => u32::from_ne_bytes(received.payload.get(4..8)?.try_into().ok()?) as usize,
+        _ => HEADER,
+    };
+    find(received.payload.get(4 + echoed..)?, 1).map(text_of)
 }
 
 /// Every attribute: its number without flags, and its value.

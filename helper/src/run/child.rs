@@ -38,7 +38,7 @@ use super::stdio::{self, Streams};
 use super::terminal::Terminal;
 use super::{Host, sysctl};
 use crate::error::{Result, Step};
-use crate::net::NetworkPlan;
+use crate::net::{Links, NetworkPlan};
 use crate::protocol::{Report, raw};
 use crate::sys;
 use crate::sys::mount::{MountAttributes, mount_setattr};
@@ -104,6 +104,11 @@ fn prepare(
 
     // 2. Namespaces that do not depend on the launcher's next steps.
     namespaces.join_existing(peers)?;
+    // To put links between the host's network and its own, when it hears of any: the launcher has others to see to then.
+    let links = match plan.waits && plan.extension.network.names.is_some() {
+        true => Some(Links::open()?),
+        false => None,
+    };
     match outside.network.take() {
         Some(network) => join_network(network)?,
         None if namespaces.network => unshare_network()?,
@@ -209,7 +214,9 @@ fn prepare(
     let named = match plan.waits {
         true => {
             let (command, network) = hear_program(channel)?;
-            settle(&network, channel)?;
+            if let Some(links) = links {
+                network.join(links)?;
+            }
             Some(command)
         }
         false => None,

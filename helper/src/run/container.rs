@@ -97,7 +97,11 @@ impl Container {
             Ok((standby, program)) => Ok(Container {
                 pid_namespace: plan.namespaces.pid,
                 inside: Inside::of(&plan),
-                names: plan.extension.network.names.clone(),
+                // Of one that waits: who is to be asked for what, it hears with its program.
+                names: match plan.waits {
+                    true => None,
+                    false => plan.extension.network.names.clone(),
+                },
                 standby,
                 cgroups: plan.cgroups,
                 nested: Vec::new(),
@@ -127,7 +131,7 @@ impl Container {
         self.remains.removal.claims.clone_from(&network.remove);
         let said = standby
             .rewrite(files)
-            .and_then(|()| self.attach(&network))
+            .and_then(|()| self.publish(&network))
             .and_then(|()| self.program.name(&bytes));
         self.names = network.names;
         self.standby = None;
@@ -137,10 +141,9 @@ impl Container {
         Ok(())
     }
 
-    fn attach(&mut self, network: &NetworkPlan) -> Result<()> {
+    fn publish(&mut self, network: &NetworkPlan) -> Result<()> {
         self.remains.ports = network.reserve()?;
-        let child = self.pid().as_raw_nonzero().get() as u32;
-        network.attach(child, &mut self.remains.removal.firewall)
+        network.publish(&mut self.remains.removal.firewall)
     }
 
     pub fn pid(&self) -> Pid {
@@ -184,8 +187,12 @@ impl Container {
 
     /// Its name service, once; it arrives before the program is executed.
     pub fn take_names(&mut self) -> Option<Attendant> {
-        let sockets = self.program.take_names()?;
-        Some(Attendant::new(self.names.take()?, sockets))
+        let service = self.names.take()?;
+        let Some(sockets) = self.program.take_names() else {
+            self.names = Some(service);
+            return None;
+        };
+        Some(Attendant::new(service, sockets))
     }
 
     /// It runs with these networks from now on.

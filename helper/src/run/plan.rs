@@ -84,8 +84,7 @@ impl Plan {
             None => None,
         };
         let mounts = plan_mounts(mounts, &mut keelson)?;
-        let namespaces =
-            PlannedNamespaces::plan(&linux, keelson.links || !keelson.network.is_empty())?;
+        let namespaces = PlannedNamespaces::plan(&linux, !keelson.network.is_empty())?;
         let cgroups = CgroupPlan::new(
             &keelson.cgroups,
             std::mem::take(&mut linux.resources),

@@ -121,8 +121,6 @@ export interface KeelsonExtension {
   files: BundleFile[]
   remove: string[]
   loopback: boolean
-  /** Links are put into its network namespace later. */
-  links?: boolean
   network?: NetworkPlan
   ulimitClamp: boolean
 }

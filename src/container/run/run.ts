@@ -169,14 +169,18 @@ async function start(run: Run, context: RunContext, image: RunnableImage): Promi
   const args = commandLine(options, image.config.config)
   const key = standbyKey(options, image)
   const standby = key === undefined ? undefined : standbys.take(key)
-  if (key !== undefined) {
+  let foresaw = key === undefined
+  // When the launcher has been asked for this one: the next must not stand in its way.
+  const foresee = () => {
+    if (key === undefined || foresaw) return
+    foresaw = true
     standbys.foresee(key, standby !== undefined, () => makeStandby(context, options, image))
   }
   if (standby !== undefined) {
     run.id = standby.id
     context.running.set(run.id, image.descriptor)
     try {
-      return await startStandby(run, context, image, standby, args)
+      return await startStandby(run, context, image, { standby, args, foresee })
     } catch (error) {
       context.running.delete(run.id)
       if (!lostStandby(error) && !lostPort(error, options.ports, 1)) throw error
@@ -184,15 +188,14 @@ async function start(run: Run, context: RunContext, image: RunnableImage): Promi
     }
   }
   context.running.set(run.id, image.descriptor)
-  return await startNew(run, context, image, key === undefined)
+  return await startNew(run, context, image, { spare: key === undefined, foresee })
 }
 
 async function startStandby(
   run: Run,
   context: RunContext,
   image: RunnableImage,
-  standby: Standby,
-  args: string[],
+  { standby, args, foresee }: { standby: Standby; args: string[]; foresee: () => void },
 ): Promise<Ended> {
   const { options } = run
   const { launcher } = context
@@ -202,9 +205,11 @@ async function startStandby(
   })
   const order = standbyProgram(standby, options, image, args, attached)
   try {
-    return await execute(run, context, image.digest, order.program, () =>
-      launcher.request('standby.run', order),
-    )
+    return await execute(run, context, image.digest, order.program, () => {
+      const started = launcher.request('standby.run', order)
+      foresee()
+      return started
+    })
   } catch (error) {
     // Nobody else has heard of it.
     if (lostStandby(error) && attached !== undefined) await giveBack(attached.plan.remove)
@@ -217,14 +222,16 @@ async function startNew(
   run: Run,
   context: RunContext,
   image: RunnableImage,
-  spare: boolean,
+  { spare, foresee }: { spare: boolean; foresee: () => void },
 ): Promise<Ended> {
   for (let attempt = 1; ; attempt++) {
     const config = await prepare(run, context, image, spare)
     try {
-      return await execute(run, context, image.digest, config.process, () =>
-        context.launcher.request('run', { container: run.id, config }),
-      )
+      return await execute(run, context, image.digest, config.process, () => {
+        const started = context.launcher.request('run', { container: run.id, config })
+        foresee()
+        return started
+      })
     } catch (error) {
       if (!lostPort(error, run.options.ports, attempt)) throw error
     }

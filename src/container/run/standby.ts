@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { helperFailure } from '../../runtime/connection.ts'
 import type { Launcher } from '../../runtime/launcher.ts'
 import type { Attaching } from '../../network/endpoint/attach.ts'
+import { planNetworks } from '../../network/endpoint/plan.ts'
 import type { Arguments } from '../../runtime/protocol.ts'
 import { bundleFiles } from '../config/bundle.ts'
 import { environment } from '../config/command.ts'
@@ -71,7 +72,10 @@ export async function makeStandby(
   Object.assign(config.keelson, rootfs)
   const files = filesOf(id, options)
   config.keelson.files = files
-  config.keelson.links = Array.isArray(options.network)
+  if (Array.isArray(options.network)) {
+    const alone = { container: id, endpoints: [], ports: [], resolvers: [] }
+    config.keelson.network = planNetworks(context.networking.places, alone).plan
+  }
   await launcher.request('standby', { container: id, config })
   return { id, home: input.user.home, files }
 }

@@ -43,7 +43,7 @@ export class Standbys implements AsyncDisposable {
     const again = key === this.#lastKey
     this.#lastKey = key
     if (!again || this.#making !== undefined) return
-    // After what the caller is about to ask for, whose way this must not stand in.
+    // Not before what the caller has just asked for has been sent.
     setImmediate(() => {
       if (this.#ended || this.#making !== undefined) return
       this.#making = this.#fill(key, used ? DEPTH : 1, make).finally(

@@ -24,14 +24,10 @@ export interface EndpointPlan {
 /** The link with its addresses. */
 export function planEndpoint(endpoint: Endpoint): EndpointPlan {
   const { network, addresses } = endpoint
-  const outside = linkName(network.id, endpoint.container)
-  // Until it is in its namespace, a name there must not be taken here.
-  const temporary = `${outside}p`
   const name = interfaceName(endpoint)
   return {
-    host: hostLinks(endpoint, outside, temporary),
+    host: hostLinks(endpoint, linkName(network.id, endpoint.container), name),
     inside: [
-      { do: 'set', name: temporary, rename: name },
       ...addresses.map((address): LinkOperation => {
         const prefix = subnetOf(network, address)?.prefix.length ?? 32
         return { do: 'address', name, address: formatAddress(address), prefix }
@@ -43,13 +39,12 @@ export function planEndpoint(endpoint: Endpoint): EndpointPlan {
 
 /** Takes the link away, from wherever it got to. */
 export function planRemoval(endpoint: Endpoint): EndpointPlan {
-  const outside = linkName(endpoint.network.id, endpoint.container)
   // With one end of a pair the other goes.
   if (endpoint.network.driver === 'bridge') {
-    return { host: [{ do: 'delete', name: outside }], inside: [] }
+    const name = linkName(endpoint.network.id, endpoint.container)
+    return { host: [{ do: 'delete', name }], inside: [] }
   }
-  const names = [`${outside}p`, interfaceName(endpoint)]
-  return { host: [], inside: names.map((name) => ({ do: 'delete', name })) }
+  return { host: [], inside: [{ do: 'delete', name: interfaceName(endpoint) }] }
 }
 
 /** The host's hardware address in a network. It stays as it is whoever comes and goes, so that nobody loses the way out for a moment. */

@@ -21,13 +21,12 @@ describe('a link', () => {
         do: 'add',
         name: outside,
         kind: 'veth',
-        peer: `${outside}p`,
+        peer: 'eth3',
         peerMac: '02:42:0a:00:00:02',
       },
       { do: 'set', name: outside, master: 'kl-aaaaaaaaaaaa', hairpin: true, up: true },
     ])
     expect(plan.inside).toEqual([
-      { do: 'set', name: `${outside}p`, rename: 'eth3' },
       { do: 'address', name: 'eth3', address: '10.1.0.2', prefix: 24 },
       { do: 'address', name: 'eth3', address: 'fd00:1::2', prefix: 64 },
       { do: 'set', name: 'eth3', up: true },
@@ -44,11 +43,10 @@ describe('a link', () => {
   test('of macvlan is on the interface of the host, and goes from where it got to', () => {
     const record = network('a', { driver: 'macvlan', parent: 'up0', mtu: 1400 })
     const on = endpoint(record, ['10.0.0.2'], { index: 1 })
-    const name = `${linkName(record.id, on.container)}p`
     expect(planEndpoint(on).host).toEqual([
       {
         do: 'add',
-        name,
+        name: 'eth1',
         kind: 'macvlan',
         parent: 'up0',
         mode: 'bridge',
@@ -56,8 +54,7 @@ describe('a link', () => {
         mtu: 1400,
       },
     ])
-    const gone = [name, 'eth1'].map((each) => ({ do: 'delete', name: each }))
-    expect(planRemoval(on)).toEqual({ host: [], inside: gone })
+    expect(planRemoval(on)).toEqual({ host: [], inside: [{ do: 'delete', name: 'eth1' }] })
   })
 
   test('has a name that fits, and differs by network and container', () => {

@@ -38,9 +38,6 @@ pub struct Extension {
     pub loopback: bool,
     #[serde(default)]
     pub network: NetworkPlan,
-    /// Links are put into its network namespace, now or later: that must be there when the child is.
-    #[serde(default)]
-    pub links: bool,
     #[serde(default)]
     pub ulimit_clamp: bool,
 }
