@@ -39,6 +39,15 @@ export type RootfsMount =
     }
   | { type: 'bind'; source: string; readonly?: boolean }
 
+/** A writable layer that is still to be made, for an overlay whose `upper` and `work` are in it. */
+export interface WritableLayer {
+  directory: string
+  /** Of `upper`, the container's root directory. */
+  mode: number
+  /** Default: the helper's user. */
+  owner?: { uid: number; gid: number }
+}
+
 /** A name or path of a container, which may be any bytes: text where they are UTF-8. */
 export type WireBytes = string | { base64: string }
 
@@ -212,15 +221,7 @@ export interface Operations extends NetworkOperations {
    * Makes a writable layer and mounts the root file system on it, for a container to come whose `rootfs` is this. The last one is kept until
    * then.
    */
-  spare: [
-    {
-      directory: string
-      rootfs: RootfsMount
-      mode: number
-      owner?: { uid: number; gid: number }
-    },
-    object,
-  ]
+  spare: [WritableLayer & { rootfs: RootfsMount }, object]
   kill: [{ container: string; signal?: number; all?: boolean }, object]
   lock: [{ path: string; mode: 'shared' | 'exclusive'; wait: boolean }, { lock: number }]
   unlock: [{ lock: number }, object]

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
-import type { Helper, RootfsMount } from '../runtime/protocol.ts'
+import type { Helper, RootfsMount, WritableLayer } from '../runtime/protocol.ts'
 import { makePrivateDirectory, makeRootDirectory } from '../store/directories.ts'
 import { converting, storageError } from '../store/errno.ts'
 import type { KeelsonError } from '../errors.ts'
@@ -103,7 +103,7 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
   async prepare(
     id: string,
     chain: readonly Digest[],
-    { durable = false, spare = false, tmpfs }: PrepareOptions = {},
+    { durable = false, spare = false, unmade = false, tmpfs }: PrepareOptions = {},
   ): Promise<PreparedRootfs> {
     if (tmpfs !== undefined) {
       const lower = this.#lower(chain)
@@ -114,6 +114,10 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
       const ready = this.#spares.take(chain)
       this.#spares.foresee(chain, (name) => this.#spare(name, chain))
       if (ready !== undefined) return ready
+    }
+    if (unmade) {
+      const later = this.#unmade(id, chain)
+      if (later !== undefined) return { ...later.prepared, layer: later.layer }
     }
     const directory = join(durable ? this.durableDirectory : this.writable.path, id)
     const { upper, work } = placesIn(directory)
@@ -151,17 +155,27 @@ export class OverlaySnapshotter extends StandingSnapshots implements Snapshotter
     }
   }
 
-  /** A root file system that the helper could make ahead of time; not where only a subordinate id could own it. */
   #spare(name: string, chain: readonly Digest[]): SpareRoot | undefined {
+    const { prepared, layer } = this.#unmade(name, chain) ?? {}
+    const [rootfs] = prepared?.rootfs ?? []
+    if (prepared === undefined || layer === undefined || rootfs === undefined) return undefined
+    return { prepared, order: { ...layer, rootfs } }
+  }
+
+  /** A root file system that the helper could make; not where only a subordinate id could own it. */
+  #unmade(
+    name: string,
+    chain: readonly Digest[],
+  ): { prepared: PreparedRootfs; layer: WritableLayer } | undefined {
     const { mode, uid, gid } = this.#root(chain)
     const [user, group] = [process.geteuid?.(), process.getegid?.()]
     const own = uid === user && gid === group
     if (!own && user !== 0) return undefined
     const directory = join(this.writable.path, name)
-    const prepared = this.#prepared(directory, chain, this.#mount)
-    const [rootfs] = prepared.rootfs
-    if (rootfs === undefined) return undefined
-    return { prepared, order: { directory, rootfs, mode, ...(!own && { owner: { uid, gid } }) } }
+    return {
+      prepared: this.#prepared(directory, chain, this.#mount),
+      layer: { directory, mode, ...(!own && { owner: { uid, gid } }) },
+    }
   }
 
   /** Topmost first. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Compression } from '../oci/media-types.ts'
-import type { RootfsMount } from '../runtime/protocol.ts'
+import type { RootfsMount, WritableLayer } from '../runtime/protocol.ts'
 
 /** A layer to be made a snapshot. */
 export interface LayerSource {
@@ -31,6 +31,8 @@ export interface UnpackOptions {
 export interface PreparedRootfs {
   /** To be mounted in this order. */
   rootfs: RootfsMount[]
+  /** Who mounts it makes this first. */
+  layer?: WritableLayer
   /** Trees to remove when the container has ended. */
   remove: string[]
   /** To be held as long as it is mounted, so that no sweep takes the layers away. */
@@ -41,6 +43,8 @@ export interface PrepareOptions {
   durable?: boolean
   /** It is for the launcher to mount, and at once: it may be one that was made ahead of time. */
   spare?: boolean
+  /** The launcher may make the directories. */
+  unmade?: boolean
   /** What is written is kept in memory, with at most so many bytes. */
   tmpfs?: { size: number | undefined } | undefined
 }

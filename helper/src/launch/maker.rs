@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
@@ -13,7 +11,7 @@ use super::worker::{Worker, send};
 use crate::error::{Result, Step};
 use crate::fs::remove::remove_path;
 use crate::protocol::{self, FrameReader, Report, raw};
-use crate::run::{Identity, RootfsMount, hand_over, make_network, make_root};
+use crate::run::{Identity, RootfsMount, WritableLayer, hand_over, make_network, make_root};
 use crate::sys;
 
 #[derive(Serialize, Deserialize)]
@@ -26,19 +24,9 @@ pub enum Order {
 /// A writable layer and the root file system on it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RootOrder {
-    /// To be made, with the layer's directories in it.
-    pub directory: PathBuf,
+    #[serde(flatten)]
+    layer: WritableLayer,
     pub rootfs: RootfsMount,
-    /// Of the layer's own root.
-    mode: u32,
-    /// Absent: this process's.
-    owner: Option<Owner>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Owner {
-    uid: u32,
-    gid: u32,
 }
 
 /// Forks one, which ends with its socket.
@@ -80,37 +68,13 @@ fn serve(socket: &OwnedFd) -> Infallible {
 }
 
 fn make_writable(order: &RootOrder) -> Result<(OwnedFd, Vec<Identity>)> {
-    make_directories(order)
-        .and_then(|()| make_root(&order.rootfs))
+    let RootOrder { layer, rootfs } = order;
+    layer
+        .make(rootfs)
+        .and_then(|()| make_root(rootfs))
         .inspect_err(|_| {
-            let _ = remove_path(&order.directory);
+            let _ = remove_path(&layer.directory);
         })
-}
-
-fn make_directories(order: &RootOrder) -> Result<()> {
-    make_directory(&order.directory, 0o700)?;
-    let RootfsMount::Overlay { upper, work, .. } = &order.rootfs else {
-        return Ok(());
-    };
-    if let Some(work) = work {
-        make_directory(work, 0o700)?;
-    }
-    if let Some(upper) = upper {
-        make_directory(upper, 0o755)?;
-        let step = "make a writable layer";
-        if let Some(Owner { uid, gid }) = order.owner {
-            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            rustix::fs::chownat(CWD, upper, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-                .step_at(step, upper)?;
-        }
-        // After the change of owner, which takes set-id bits away.
-        rustix::fs::chmod(upper, Mode::from_raw_mode(order.mode & 0o7777)).step_at(step, upper)?;
-    }
-    Ok(())
-}
-
-fn make_directory(path: &Path, mode: u32) -> Result<()> {
-    rustix::fs::mkdir(path, Mode::from_raw_mode(mode)).step_at("make a writable layer", path)
 }
 
 /// Waits for more of an order; when the launcher has let go of this process, it ends.

@@ -131,7 +131,12 @@ fn prepare(
     stop_propagation()?;
     let root = match outside.rootfs.is_empty() {
         false => attach_rootfs(outside.rootfs, &plan.root)?,
-        true => mount_rootfs(&plan.extension.rootfs, &plan.root)?,
+        true => {
+            if let (Some(layer), [rootfs]) = (&plan.extension.layer, &*plan.extension.rootfs) {
+                layer.make(rootfs)?;
+            }
+            mount_rootfs(&plan.extension.rootfs, &plan.root)?
+        }
     };
     let root = Root::new(root);
 

@@ -38,6 +38,7 @@ mod standby;
 mod stdio;
 mod sysctl;
 mod terminal;
+mod writable;
 
 use std::os::fd::OwnedFd;
 
@@ -74,6 +75,7 @@ pub use spare::{Identity, Spare, SpareRoot, make_network, make_root};
 pub use standby::{ProgramOrder, lost as standby_lost};
 pub use stdio::Streams;
 pub use terminal::set_size as set_terminal_size;
+pub use writable::WritableLayer;
 
 /// What every container needs of the launcher's surroundings, opened once.
 pub struct Host {

@@ -4,7 +4,7 @@
  */
 import type { ContainerCgroups } from '../../runtime/cgroup.ts'
 import type { NetworkPlan } from '../../runtime/network-protocol.ts'
-import type { IdMapping, RootfsMount } from '../../runtime/protocol.ts'
+import type { IdMapping, RootfsMount, WritableLayer } from '../../runtime/protocol.ts'
 import type { LinuxCapabilities } from '../../security/capabilities.ts'
 import type { DeviceRule, LinuxDevice } from '../../security/devices.ts'
 import type { LinuxSeccomp } from '../../security/seccomp/types.ts'
@@ -107,6 +107,7 @@ export interface MountExtension {
 
 export interface KeelsonExtension {
   rootfs: RootfsMount[]
+  layer?: WritableLayer
   /** The root file system is shown with the ids of the user namespace. */
   idmapRootfs?: boolean
   peers?: PeerPlan[]

@@ -273,7 +273,8 @@ async function prepare(
     const { mounts, sources } = run.volumes
     config = computeConfig({ ...input, options: { ...input.options, mounts }, sources })
   }
-  const wanted = { spare, tmpfs: options.storage }
+  // Without mounts nobody else looks into it before.
+  const wanted = { spare, unmade: !spare, tmpfs: options.storage }
   Object.assign(config.keelson, await context.snapshotter.prepare(id, image.chain, wanted))
   config.keelson.locks = [...config.keelson.locks, ...mountLocks(context, options.mounts)]
   const attached = await attach(run, context, input.options).catch(async (error: unknown) => {

@@ -68,7 +68,10 @@ export async function makeStandby(
     ids: undefined,
   })
   const config = computeConfig(input)
-  const rootfs = await snapshotter.prepare(id, image.chain, { tmpfs: options.storage })
+  const rootfs = await snapshotter.prepare(id, image.chain, {
+    unmade: true,
+    tmpfs: options.storage,
+  })
   Object.assign(config.keelson, rootfs)
   const files = filesOf(id, options)
   config.keelson.files = files

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::super::peers::Peer;
+use super::super::writable::WritableLayer;
 use crate::launch::LockFile;
 use crate::net::NetworkPlan;
 
@@ -13,6 +14,8 @@ use crate::net::NetworkPlan;
 #[serde(rename_all = "camelCase")]
 pub struct Extension {
     pub rootfs: Vec<RootfsMount>,
+    /// What of it is still to be made, by the child.
+    pub layer: Option<WritableLayer>,
     /// By the destination of a mount: what the specification has no word for.
     #[serde(default)]
     pub mounts: BTreeMap<PathBuf, MountExtension>,
