@@ -48,7 +48,7 @@ import { Journal } from './store/journal.ts'
 import { VERSION } from './util/version.ts'
 import type { VolumesContext } from './volume/context.ts'
 import { VolumePlaces } from './volume/places.ts'
-import { repairVolumes } from './volume/repair.ts'
+import { repairVolumes, sweepHalves } from './volume/repair.ts'
 import { Volumes } from './volume/volumes.ts'
 
 /** What an open engine consists of. */
@@ -215,6 +215,7 @@ export class EngineCore {
       }
       const containers = new Containers(containersContext)
       await sweepClaims({ helper: launcher, places: networkPlaces })
+      await sweepHalves(volumesContext)
       const again = await repairContainers(containersContext)
       // After what containers had on networks that are no more has been given back.
       await sweepNetworks({ helper: launcher, places: networkPlaces })

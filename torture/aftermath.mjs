@@ -70,6 +70,8 @@ export class Aftermath {
     } catch (error) {
       return [...problems, `the next engine failed: ${describe(error)}`]
     }
+    // What removes itself while nobody looks leaves its name to the next.
+    await (await Engine.open(this.#place)).close()
     const left = await this.#lasting()
     problems.push(...left, ...(await wrong(this.#place, spared)))
     problems.push(...(await this.#bystander.suffered()))
@@ -88,8 +90,10 @@ export class Aftermath {
     const there = {
       // An engine that closes still removes some.
       containers: (id) => ids.has(id) || /^\..*\.removing$/.test(id),
+      // One that has removed itself since.
+      leavesName: (id) => !ids.has(id),
       networks: (name) => names.has(name),
-      volumes: (name) => volumes.has(name),
+      volumes: (name) => volumes.has(name) || /^\..*\.removing$/.test(name),
     }
     return [
       ...claims(this.#place, there),

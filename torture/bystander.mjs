@@ -1,6 +1,7 @@
 import { Engine } from '../dist/index.js'
 
-const NAME = 'bystander'
+/** Of its network and its volume, and the label by which victims know its containers. */
+export const NAME = 'bystander'
 const REFERENCE = `localhost/${NAME}:1`
 const FILE = '/data/file'
 const TEXT = 'what was written before'
@@ -28,6 +29,7 @@ export class Bystander {
     const options = {
       image,
       command: ['/bin/busybox', 'httpd', '-f', '-p', '80', '-h', '/www'],
+      labels: { [NAME]: '' },
       networks: NAME,
       mounts: [`${NAME}:/data`],
     }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 /**
- * @typedef {{ processes: Map<number, string>, mounts: Set<string>, cgroups: Set<string>, links: Set<string>, rules: Set<string>,
+ * @typedef {{ processes: Map<number, string>, mounts: Map<string, string>, cgroups: Set<string>, links: Set<string>, rules: Set<string>,
  *   ports: Set<string>, sockets: Set<string>, locks: Set<string> }} Host
  */
 
@@ -16,7 +16,7 @@ import { basename, join } from 'node:path'
 export function look() {
   return {
     processes: processes(),
-    mounts: new Set(lines('/proc/self/mountinfo').map((line) => line.split(' ')[4])),
+    mounts: mounts(),
     cgroups: new Set(cgroupRoots().flatMap((root) => below(join(root, 'keelson')))),
     // As this process has them; /sys/class/net is whose it was that mounted it.
     links: new Set(
@@ -65,13 +65,26 @@ export function remains(before, after, isOurs) {
   const left = strangers(before.processes, after.processes).map(
     ([pid, command]) => `process ${pid} (${command})${waitsIn(pid)}`,
   )
-  for (const kind of ['mounts', 'cgroups', 'links', 'rules', 'ports', 'sockets', 'locks']) {
+  for (const [id, path] of after.mounts) {
+    if (!before.mounts.has(id)) left.push(`mount ${path}`)
+  }
+  for (const kind of ['cgroups', 'links', 'rules', 'ports', 'sockets', 'locks']) {
     for (const each of after[kind]) {
       if (kind === 'cgroups' && !isOurs(basename(each))) continue
       if (!before[kind].has(each)) left.push(`${kind.slice(0, -1)} ${each}`)
     }
   }
   return left
+}
+
+/** Paths by the kernel's numbers: the host's own directories may get other names meanwhile. */
+function mounts() {
+  return new Map(
+    lines('/proc/self/mountinfo').map((line) => {
+      const [id, , , , path] = line.split(' ')
+      return [id, path]
+    }),
+  )
 }
 
 /** Everything in the firewall, of all tables. */

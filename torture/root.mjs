@@ -35,7 +35,8 @@ const RUN_ROOT = new Set(['containers', 'engines', 'engines.lock', 'events', 'ne
  * What is claimed by containers, networks and volumes that are not there, and which of those that are there lack what is theirs.
  *
  * @param {{ root: string, runRoot: string }} place
- * @param {Record<'containers' | 'networks' | 'volumes', (idOrName: string) => boolean>} there
+ * @param {Record<'containers' | 'networks' | 'volumes', (idOrName: string) => boolean>} there `leavesName`: whether it may be gone, and its
+ *   name not yet
  */
 export function claims({ root, runRoot }, there) {
   const containers = join(root, 'containers')
@@ -58,7 +59,8 @@ export function claims({ root, runRoot }, there) {
     }),
     ...[...named].flatMap(([name, id]) => {
       const own = jsonOf(join(containers, `${id}`, 'container.json'))?.name === name
-      return own ? [] : [`the name ${name} leads to the container ${id}, which is not called so`]
+      if (own || there.leavesName?.(id)) return []
+      return [`the name ${name} leads to the container ${id}, which is not called so`]
     }),
     ...list(join(containers, 'ids'))
       .filter((range) => !isThere(jsonOf(join(containers, 'ids', range))?.id))

@@ -1,8 +1,10 @@
 // A program that uses an engine as hard as it can until it is killed: node torture/victim.mjs ROOT RUNROOT REFERENCE SEED
+import { NAME as BYSTANDER } from './bystander.mjs'
 import { random } from './random.mjs'
-import { containerWork } from './work/containers.mjs'
-import { imageWork } from './work/images.mjs'
-import { networkWork } from './work/networks.mjs'
+import { containerWork } from './operations/containers.mjs'
+import { imageWork } from './operations/images.mjs'
+import { networkWork } from './operations/networks.mjs'
+import { volumeWork } from './operations/volumes.mjs'
 import { Engine } from '../dist/index.js'
 
 const [root, runRoot, reference, seed] = process.argv.slice(2)
@@ -11,6 +13,7 @@ const { below, pick } = random(Number(seed))
 /** Other programs remove, rename and start what this one has just found, and want the same names and ports: that is no failure. */
 const EXPECTED = new Set([
   'KEELSON_ABORTED',
+  'KEELSON_CONNECTION_REFUSED',
   'KEELSON_CONTAINER_NOT_FOUND',
   'KEELSON_CONTAINER_STATE',
   'KEELSON_EXIT_CODE',
@@ -24,6 +27,10 @@ const EXPECTED = new Set([
   'KEELSON_NETWORK_NOT_FOUND',
   'KEELSON_PORT_IN_USE',
   'KEELSON_TIMEOUT',
+  // Nobody reads what a container that has ended wrote in memory.
+  'KEELSON_UNSUPPORTED',
+  'KEELSON_VOLUME_IN_USE',
+  'KEELSON_VOLUME_NOT_FOUND',
 ])
 
 /** What it finds when a monitor, a worker, or a container's process was killed. */
@@ -39,9 +46,16 @@ const KILLED = new Set([
 const HOPELESS = 20
 
 const engine = await Engine.open({ root, runRoot, onWarning: () => {} })
-const context = { engine, reference, below, pick }
+/** A container of whoever it is, but for those by which it is seen that others do not suffer. */
+const some = async () => {
+  const all = await engine.containers.list({ all: true })
+  return pick(all.filter(({ labels }) => labels[BYSTANDER] === undefined))
+}
+const context = { engine, reference, below, pick, some }
 const { network, work: networks } = networkWork(context)
-const KINDS = [imageWork(context), containerWork({ ...context, network }), networks]
+const { mounts, work: volumes } = volumeWork(context)
+const containers = containerWork({ ...context, network, mounts })
+const KINDS = [imageWork(context), containers, containers, containers, networks, volumes]
 let inVain = 0
 
 process.stdout.write('open\n')
@@ -49,21 +63,31 @@ await Promise.all(Array.from({ length: 4 }, toil))
 
 async function toil() {
   for (;;) {
-    const kind = pick([KINDS[0], KINDS[1], KINDS[1], KINDS[1], KINDS[2]])
-    // Containers first: most of what is done is done with them.
-    const name = kind === KINDS[1] && below(4) === 0 ? 'containerRun' : pick(Object.keys(kind))
+    const kind = pick(KINDS)
+    // Most of what is done is done with containers.
+    const name = kind === containers && below(4) === 0 ? 'containerRun' : pick(Object.keys(kind))
     try {
       await kind[name]()
       inVain = 0
     } catch (error) {
       if (EXPECTED.has(error.code)) continue
       if (!KILLED.has(error.code)) {
+        // Without its launcher a program has lost its locks: whatever fails then is no wonder.
+        if (await isOver()) process.exit(1)
         process.stderr.write(`unexpected in ${name}: ${describe(error)}\n`)
         process.exit(1)
       }
       if (++inVain > HOPELESS) process.exit(1)
     }
   }
+}
+
+/** Whether its launcher is gone. */
+async function isOver() {
+  return await engine.networks.create({ name: 'default' }).then(
+    () => false,
+    ({ code }) => code === 'KEELSON_HELPER_FAILED',
+  )
 }
 
 function describe(error) {

@@ -10,7 +10,7 @@ import { closedError, ContainerCore } from './core.ts'
 import { createContainer } from './lifecycle/create.ts'
 import type { CreateOptions } from './options/create-options.ts'
 import { checkFilters, matchesFilters, type ContainerFilters } from './filters.ts'
-import { readName } from './record/names.ts'
+import { readName, releaseStale } from './record/names.ts'
 import { FULL_ID } from './record/places.ts'
 import { refuseUnknown } from './normalize/call.ts'
 import type { OciConfig } from './config/oci-runtime.ts'
@@ -293,14 +293,20 @@ export class Containers {
   #forget({ id, record }: ContainerCore): void {
     this.#known.delete(id)
     if (!record.options.autoRemove) return
-    // Its monitor, which has removed it, knows nothing of volumes.
     const { run } = this.#context
-    const released = releaseVolumes(run, id, record.options.mounts)
+    const released = this.#release(record)
       .catch((error: unknown) => {
         run.warn('container-left-behind', `Container ${id}: ${String(error)}`)
       })
       .finally(() => run.removing.delete(released))
     run.removing.add(released)
+  }
+
+  /** What its monitor, which has removed it, knows nothing of. */
+  async #release(record: ContainerRecord): Promise<void> {
+    const { run, places } = this.#context
+    await releaseVolumes(run, record.id, record.options.mounts)
+    await releaseStale(run.launcher, places, record)
   }
 
   #mustBeOpen(): void {

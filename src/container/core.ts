@@ -118,7 +118,10 @@ export class ContainerCore {
   /** @throws `KEELSON_CONTAINER_NOT_FOUND` when it was removed, `KEELSON_CONTAINER_STATE` when that has failed half way */
   async mustBeThere(): Promise<ContainerStatus> {
     const status = await this.status()
-    if (status === 'removing') throw this.gone()
+    const { options, owner } = this.#record
+    // Its program was killed, and it is about to be removed.
+    const abandoned = !options.detached && !existsSync(owner.directory)
+    if (status === 'removing' || abandoned) throw this.gone()
     if (status === 'dead') mustAllow(this.#record, status, 'use')
     return status
   }
@@ -183,7 +186,7 @@ export class ContainerCore {
         await launcher.request('monitor', {
           container: this.id,
           directory: this.#record.run,
-          lifeline: !this.#record.options.detached,
+          bound: !this.#record.options.detached,
         })
         const client = await this.connect()
         if (client !== undefined) return client

@@ -5,7 +5,7 @@ import { acquireLock, tryLock } from '../store/lock.ts'
 import { TEMPORARY_SUFFIX } from '../store/records.ts'
 import type { ClaimsContext } from './claims.ts'
 import { claimedAddresses } from './addresses/ipam.ts'
-import { sweepEmptyNames, sweepHost } from './names/name-files.ts'
+import { sweepHost, sweepStaleNames } from './names/name-files.ts'
 import { removeForsaken } from './resolve/resolvers.ts'
 import { loadNetworks } from './record.ts'
 
@@ -23,7 +23,7 @@ export async function sweepNetworks(context: ClaimsContext): Promise<void> {
       await sweepRun(context, id)
       continue
     }
-    sweepEmptyNames(places, id)
+    sweepStaleNames(places, id)
     await sweepUnready(context, id)
     // Those that are to fail without their program do so until another takes their place.
     await removeForsaken(places.resolvers(id), 'pass')

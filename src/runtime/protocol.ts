@@ -215,8 +215,8 @@ export interface Operations extends NetworkOperations {
   ]
   /** Ends one that was not asked for, if it is there; answers when nothing is left of it. */
   'standby.remove': [{ container: string }, object]
-  /** Forks a monitor (`./monitor-protocol.ts`) that listens in `directory`; with `lifeline` it ends its container when the launcher ends. */
-  monitor: [{ container: string; directory: string; lifeline: boolean }, { pid: number }]
+  /** Forks a monitor (`./monitor-protocol.ts`) that listens in `directory`; one that is `bound` ends with the launcher, and its container with it. */
+  monitor: [{ container: string; directory: string; bound: boolean }, { pid: number }]
   /**
    * Makes a writable layer and mounts the root file system on it, for a container to come whose `rootfs` is this. The last one is kept until
    * then.

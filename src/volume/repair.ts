@@ -8,12 +8,13 @@ import type { VolumesContext } from './context.ts'
 import { entriesOf, loadVolume } from './record.ts'
 import { removeVolume } from './remove.ts'
 
-/** After the containers have been repaired: those that are gone use nothing any more. */
+/**
+ * After the containers have been repaired: those that are gone use nothing any more. But for {@link sweepHalves}, which comes first: then
+ * nobody of this engine removes any yet.
+ */
 export async function repairVolumes(context: VolumesContext): Promise<void> {
   const { places, warn } = context
   const entries = await entriesOf(places.volumes)
-  if (entries.length === 0) return
-  await sweepHalves(context, entries)
   for (const name of entries.filter((entry) => !entry.startsWith('.'))) {
     try {
       await repairOne(context, name)
@@ -47,10 +48,8 @@ async function sweepTemporaries({ helper, places }: VolumesContext, name: string
 }
 
 /** Whoever makes or removes one holds the lock; then its half is not ours to judge, and the next engine comes by. */
-async function sweepHalves(
-  { helper, places, warn }: VolumesContext,
-  entries: readonly string[],
-): Promise<void> {
+export async function sweepHalves({ helper, places, warn }: VolumesContext): Promise<void> {
+  const entries = await entriesOf(places.volumes)
   const halves = entries.filter((entry) => /^\..*\.(?:creating|removing)$/.test(entry))
   if (halves.length === 0) return
   await using lock = await tryLock(helper, places.lock, 'exclusive')

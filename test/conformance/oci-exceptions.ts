@@ -119,13 +119,13 @@ const EXCEPTIONS: Exception[] = [
     program: /^linux_cgroups_(relative_)?network$/,
     failure: /network\.classID|exit status 1/,
     because: 'the kernel has no net_cls',
-    when: () => !existsSync('/sys/fs/cgroup/net_cls'),
+    when: () => !isInV1('net_cls'),
   },
   {
     program: /^linux_cgroups_(relative_)?hugetlb$/,
     failure: /hugetlb|relative to the cgroups mount point/,
     because: 'it looks for hugetlb in cgroup v1 only',
-    when: () => !existsSync('/sys/fs/cgroup/hugetlb'),
+    when: () => !isInV1('hugetlb'),
   },
   {
     program: /^linux_cgroups_(relative_)?blkio$/,
@@ -156,4 +156,10 @@ function missingCapabilities(): string[] {
   const status = readFileSync('/proc/self/status', 'utf8')
   const held = BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(status)?.[1] ?? '0'}`)
   return CAPABILITIES.filter((_, number) => ((held >> BigInt(number)) & 1n) === 0n)
+}
+
+/** Whether a controller is one of cgroup v1 here (cgroups(7), `/proc/pid/cgroup`). */
+function isInV1(controller: string): boolean {
+  const lines = readFileSync('/proc/self/cgroup', 'utf8').split('\n')
+  return lines.some((line) => line.split(':')[1]?.split(',').includes(controller))
 }

@@ -278,6 +278,9 @@ describe('running containers', () => {
     await expect(test.engine.containers.get(container.id)).rejects.toEqual(
       coded('KEELSON_CONTAINER_NOT_FOUND'),
     )
+    await expect
+      .poll(() => readdir(join(test.root, 'containers/names')))
+      .not.toContain(container.name)
   })
 
   it('write their log to a function, every line of it', async () => {

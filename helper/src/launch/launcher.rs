@@ -58,10 +58,7 @@ pub enum Purpose {
         file: OwnedFd,
     },
     /// A monitor that is coming up, and the other end of its lifeline.
-    Monitor {
-        request: u64,
-        lifeline: Option<OwnedFd>,
-    },
+    Monitor { request: u64, lifeline: OwnedFd },
     /// A socket for Node.
     Socket {
         request: u64,

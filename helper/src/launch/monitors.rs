@@ -1,4 +1,4 @@
-//! The part of the launcher that is about monitors: forking them, and holding the lifelines of those bound to it.
+//! The part of the launcher that is about monitors: forking them, and holding their lifelines.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -17,16 +17,15 @@ impl Launcher {
         let Some(host) = &self.host else {
             return Err(Failure::kind("read a request", "protocol"));
         };
-        let lifeline = match setup.lifeline {
-            true => Some(pair()?),
-            false => None,
-        };
-        let (ours, theirs) = lifeline.unzip();
-        let mut keep = vec![host.procfs.as_fd().as_raw_fd(), host.helper.as_raw_fd()];
-        keep.extend(theirs.as_ref().map(AsRawFd::as_raw_fd));
+        let (ours, theirs) = pair()?;
+        let keep = [
+            host.procfs.as_fd().as_raw_fd(),
+            host.helper.as_raw_fd(),
+            theirs.as_raw_fd(),
+        ];
         let filters = &mut self.filters;
         let worker = Worker::fork(&keep, |socket| {
-            monitor::detach(setup, socket, theirs.as_ref(), host, filters)
+            monitor::detach(setup, socket, &theirs, host, filters)
         })?;
         let purpose = Purpose::Monitor {
             request,
@@ -35,25 +34,23 @@ impl Launcher {
         self.watch_worker(worker, purpose)
     }
 
-    pub fn monitor_started(&mut self, request: u64, lifeline: Option<OwnedFd>, ok: &RawValue) {
-        if let Some(lifeline) = lifeline {
-            let key = self.next_key();
-            if let Err(failure) = self.poller.add(&lifeline, Token::Lifeline(key)) {
-                return self.answer_error(request, &failure);
-            }
-            self.lifelines.insert(key, lifeline);
+    pub fn monitor_started(&mut self, request: u64, lifeline: OwnedFd, ok: &RawValue) {
+        let key = self.next_key();
+        if let Err(failure) = self.poller.add(&lifeline, Token::Lifeline(key)) {
+            return self.answer_error(request, &failure);
         }
+        self.lifelines.insert(key, lifeline);
         self.answer_ok(request, &ok);
     }
 
-    /// A bound monitor has ended.
+    /// A bound monitor has ended, or a detached one needs this launcher no more.
     pub fn end_lifeline(&mut self, key: u64) {
         if let Some(lifeline) = self.lifelines.remove(&key) {
             self.poller.remove(&lifeline);
         }
     }
 
-    /// Tells the bound monitors to end.
+    /// Tells the monitors to end that are bound, or that nobody has connected to.
     pub fn cut_lifelines(&mut self) {
         for lifeline in self.lifelines.values() {
             let _ = rustix::net::shutdown(lifeline, Shutdown::Write);

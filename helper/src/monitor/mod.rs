@@ -48,7 +48,8 @@ pub struct Setup {
     pub container: String,
     /// Holds the socket and the lock.
     pub directory: PathBuf,
-    pub lifeline: bool,
+    /// It ends with the launcher, and its container with it.
+    pub bound: bool,
 }
 
 /// Called in a process forked for it, which forks the monitor and ends, so that the monitor is nobody's child.
@@ -56,7 +57,7 @@ pub struct Setup {
 pub fn detach(
     setup: &Setup,
     socket: &OwnedFd,
-    lifeline: Option<&OwnedFd>,
+    lifeline: &OwnedFd,
     host: &Host,
     filters: &mut Filters,
 ) -> Infallible {
@@ -73,7 +74,7 @@ pub fn detach(
 fn run(
     setup: &Setup,
     socket: &OwnedFd,
-    lifeline: Option<&OwnedFd>,
+    lifeline: &OwnedFd,
     host: &Host,
     filters: &mut Filters,
 ) -> Infallible {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
+use rustix::net::Shutdown;
 use serde_json::value::RawValue;
 
 use super::Setup;
@@ -66,7 +67,9 @@ pub struct Monitor<'a> {
     pub(super) container: String,
     /// Closed when there is nothing more to ask.
     pub(super) door: Option<Door>,
-    lifeline: Option<&'a OwnedFd>,
+    /// Ends with the launcher. Of a detached one it counts only until the first has connected.
+    lifeline: &'a OwnedFd,
+    bound: bool,
     /// Kept open so that it stays in the poller.
     _signals: OwnedFd,
     pub(super) clients: BTreeMap<u64, Client>,
@@ -111,7 +114,7 @@ impl<'a> Monitor<'a> {
     pub fn new(
         setup: &Setup,
         door: Door,
-        lifeline: Option<&'a OwnedFd>,
+        lifeline: &'a OwnedFd,
         host: &'a Host,
         filters: &'a mut Filters,
     ) -> Result<Self> {
@@ -121,9 +124,7 @@ impl<'a> Monitor<'a> {
             .step("make a signalfd")?;
         poller.add(&door, Token::Door)?;
         poller.add(&signals, Token::Signal)?;
-        if let Some(lifeline) = lifeline {
-            poller.add(lifeline, Token::Lifeline)?;
-        }
+        poller.add(lifeline, Token::Lifeline)?;
         let mut timers = Timers::default();
         timers.set(Timer::Forsaken, PATIENCE);
         Ok(Monitor {
@@ -133,6 +134,7 @@ impl<'a> Monitor<'a> {
             container: setup.container.clone(),
             door: Some(door),
             lifeline,
+            bound: setup.bound,
             _signals: signals,
             clients: BTreeMap::new(),
             relay: Relay::default(),
@@ -193,7 +195,7 @@ impl<'a> Monitor<'a> {
         match token {
             Token::Door => self.welcome(),
             Token::Lifeline => return false,
-            Token::Signal if self.lifeline.is_some() => return false,
+            Token::Signal if self.bound => return false,
             Token::Signal => self.terminate(),
             Token::Client(key) => self.hear_client(key),
             Token::Attachment(key) => self.relay.attachment_ready(&self.poller, key, flags),
@@ -241,7 +243,7 @@ impl<'a> Monitor<'a> {
             let key = self.next_key();
             let watched = self.poller.add(&socket, Token::Client(key));
             if let (Ok(()), Ok(connection)) = (watched, Connection::new(socket)) {
-                self.timers.clear(Timer::Forsaken);
+                self.be_found();
                 self.clients.insert(
                     key,
                     Client {
@@ -252,6 +254,15 @@ impl<'a> Monitor<'a> {
                 );
             }
         }
+    }
+
+    /// Who has connected decides from now on what becomes of one that is detached.
+    fn be_found(&mut self) {
+        if self.timers.is_set(Timer::Forsaken) && !self.bound {
+            self.poller.remove(self.lifeline);
+            let _ = rustix::net::shutdown(self.lifeline, Shutdown::Both);
+        }
+        self.timers.clear(Timer::Forsaken);
     }
 
     /// A connection that breaks the protocol is closed; the others are not concerned.

@@ -157,7 +157,7 @@ fn a_detached_container_outlives_the_launcher() {
     let mut next = Helper::start();
     let busy = next.error(
         "monitor",
-        json!({ "container": "detached", "directory": monitor.directory, "lifeline": false }),
+        json!({ "container": "detached", "directory": monitor.directory, "bound": false }),
     );
     assert_eq!(busy["kind"], "busy");
     let mut stdin = monitor.attach("stdin");
@@ -166,6 +166,19 @@ fn a_detached_container_outlives_the_launcher() {
     assert_eq!(monitor.state("exited")["exitCode"], 0);
     assert_eq!(monitor.log(), ["stdout F hello", "stdout F end"]);
     assert!(bundle.directory.exists());
+}
+
+#[test]
+fn a_detached_monitor_that_nobody_has_found_ends_with_the_launcher() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    let answer = helper.ok(
+        "monitor",
+        json!({ "container": "lonely", "directory": directory.path(), "bound": false }),
+    );
+    let ended = watch(answer["pid"].as_u64().unwrap() as u32);
+    assert!(helper.close().success());
+    wait_for_end(&ended);
 }
 
 /// Alone on a host it shares its program with the launcher only; each further one makes the share smaller.

@@ -1,6 +1,6 @@
 //! Programs executed beside the container's own, health checks among them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
@@ -84,6 +84,9 @@ fn terminals_pass_through_the_monitor() {
     let plan = monitor.plan(&bundle);
     let mut terminal = monitor.attach("terminal");
     monitor.start(plan);
+    let mut first = [0; 7];
+    terminal.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"30 90\r\n");
     monitor
         .wire
         .ok("resize", json!({ "rows": 40, "columns": 100 }));
@@ -102,7 +105,7 @@ fn terminals_pass_through_the_monitor() {
     terminal.write_all(b"go\n").unwrap();
     assert_eq!(monitor.state("exited")["exitCode"], 2);
     let text = String::from_utf8(read_all(terminal)).unwrap();
-    assert!(text.ends_with("go\r\n40 100\r\n"), "{text:?}");
+    assert_eq!(text, "go\r\n40 100\r\n");
 }
 
 fn health(args: &[&str], on_unhealthy: &str) -> Value {

@@ -29,12 +29,12 @@ impl Monitor {
         Monitor::launch(helper, parent, id, false)
     }
 
-    fn launch(helper: &mut Helper, parent: &Path, id: &str, lifeline: bool) -> Monitor {
+    fn launch(helper: &mut Helper, parent: &Path, id: &str, bound: bool) -> Monitor {
         let directory = parent.join(format!("{id}.monitor"));
         std::fs::create_dir_all(&directory).unwrap();
         let answer = helper.ok(
             "monitor",
-            json!({ "container": id, "directory": directory, "lifeline": lifeline }),
+            json!({ "container": id, "directory": directory, "bound": bound }),
         );
         let mut wire = connect(&directory);
         wire.ok("watch", json!({}));

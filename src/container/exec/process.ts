@@ -1,6 +1,7 @@
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import type { MonitorClient } from '../../runtime/monitor.ts'
 import type { TerminalSize } from '../../runtime/monitor-protocol.ts'
+import { errnoOf } from '../../store/errno.ts'
 import { throwIfAborted } from '../../util/abort.ts'
 import { parseSignal } from '../../util/signals.ts'
 import { checkedSize } from '../attach/attach.ts'
@@ -153,7 +154,8 @@ function readable(source: AsyncIterable<Buffer> | undefined): [Readable, Promise
   const drained = output
     .drain(source, () => {})
     .catch((error: unknown) => {
-      stream.destroy(error as Error)
+      // What could not be written to a terminal is the writer's to hear.
+      if (errnoOf(error) !== 'EPIPE') stream.destroy(error as Error)
     })
   return [stream, drained]
 }

@@ -49,11 +49,11 @@ export async function repairContainers(context: ContainersContext): Promise<stri
     }),
   )
   for (const stale of await sweepNames(run.launcher, places)) await finishRename(context, stale)
-  await sweepIds(
-    run.launcher,
-    places,
-    async ({ id, engine }) => (await isThere(places, id)) || (await engines.lives(engine)),
-  )
+  await sweepIds(run.launcher, places, {
+    isThere: (id) => isThere(places, id),
+    lives: (engine) => engines.lives(engine),
+    engines: dirname(run.directory),
+  })
   await removeOrphans(context, [...layers, ...runs])
   return wanted.filter((id) => id !== undefined)
 }

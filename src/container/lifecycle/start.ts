@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { KeelsonError, keelsonError } from '../../errors.ts'
@@ -23,6 +23,7 @@ import type { OciConfig } from '../config/oci-runtime.ts'
 import { CGROUPS } from '../record/places.ts'
 import { planMonitor } from './plan.ts'
 import { prepareConfig } from '../config/prepare.ts'
+import { makeRunDirectory } from './run-directory.ts'
 
 /**
  * Starts the program of a container that has none, and returns when it has been executed.
@@ -37,11 +38,7 @@ export async function startContainer(
   const { signal } = options
   const config = options.config ?? (await configOf(core))
   const { context, record } = core
-  try {
-    mkdirSync(record.run, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw storageError(error, 'create', record.run)
-  }
+  await makeRunDirectory(core)
   await mustHavePeers(record.options, context.run.peer)
   // Of a run whose monitor was killed.
   if (leftSomething(record)) await repairCrash(context, record)

@@ -3,7 +3,7 @@
  * crash leaves is given back by the next engine that opens.
  */
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { keelsonError } from '../../errors.ts'
 import type { Helper } from '../../runtime/protocol.ts'
 import { converting, errnoOf, storageError } from '../../store/errno.ts'
@@ -24,7 +24,7 @@ export interface ClaimedIds {
 export async function claimIds(places: ContainerPlaces, claim: NameClaim): Promise<ClaimedIds> {
   const [subuid, subgid] = await Promise.all([textOf('/etc/subuid'), textOf('/etc/subgid')])
   const taken = new Set(await converting('read', places.ids, () => readdir(places.ids)))
-  const file = join(places.ids, `.${claim.id}`)
+  const file = join(places.ids, `.${basename(claim.engine)}.${claim.id}`)
   await converting('create', file, () => writeFile(file, JSON.stringify(claim), { mode: 0o600 }))
   try {
     for (const start of idRanges(subuid, subgid)) {
@@ -50,11 +50,24 @@ export async function releaseIds(path: string, id: string): Promise<void> {
   await converting('remove', path, () => rm(path, { force: true }))
 }
 
-/** Gives back what crashes have left. @param lives whether a container, or the engine that runs it, is there */
+/** Before it is a range's: as it may not have been written to its end, its name says whose it is. */
+const UNCLAIMED = /^\.([0-9a-f]{16})\.[0-9a-f]{64}$/
+
+/** Whose claims stay. */
+export interface ClaimOwners {
+  /** Whether that container is there. */
+  isThere(id: string): Promise<boolean>
+  /** Whether the engine of that directory lives. All engines of a root have theirs side by side. */
+  lives(engine: string): Promise<boolean>
+  /** The directory that holds those of engines. */
+  engines: string
+}
+
+/** Gives back what crashes have left. */
 export async function sweepIds(
   helper: Helper,
   places: ContainerPlaces,
-  lives: (claim: NameClaim) => Promise<boolean>,
+  owners: ClaimOwners,
 ): Promise<void> {
   const names = await converting('read', places.ids, () => readdir(places.ids))
   if (names.length === 0) return
@@ -62,8 +75,14 @@ export async function sweepIds(
   await using _ = await acquireLock(helper, places.namesLock, 'exclusive')
   for (const name of names) {
     const path = join(places.ids, name)
+    const [, engine] = UNCLAIMED.exec(name) ?? []
+    if (engine !== undefined) {
+      if (!(await owners.lives(join(owners.engines, engine)))) await rm(path, { force: true })
+      continue
+    }
     const claim = await readClaim(path)
-    if (claim === undefined || (await lives(claim))) continue
+    if (claim === undefined) continue
+    if ((await owners.isThere(claim.id)) || (await owners.lives(claim.engine))) continue
     // Its owner gives it back before the owner is gone: whoever has it now is another.
     if ((await readClaim(path))?.id === claim.id) await rm(path, { force: true })
   }

@@ -1,19 +1,23 @@
-import { mkdirSync } from 'node:fs'
 import { attachedLock } from '../../network/endpoint/attached.ts'
 import { acquireLock } from '../../store/lock.ts'
-import { storageError } from '../../store/errno.ts'
 import type { ContainerCore } from '../core.ts'
+import { makeRunDirectory } from '../lifecycle/run-directory.ts'
 
 /** Keeps all others from changing on which networks a container is; `undefined` for one that never is on any of its own. */
 export async function lockNetworks(
-  { context, record }: ContainerCore,
+  core: ContainerCore,
   signal: AbortSignal | undefined,
 ): Promise<AsyncDisposable | undefined> {
+  const { context, record } = core
   if (!Array.isArray(record.options.network)) return undefined
+  await makeRunDirectory(core)
   try {
-    mkdirSync(record.run, { recursive: true, mode: 0o700 })
+    return await acquireLock(context.run.launcher, attachedLock(record.run), 'exclusive', {
+      signal,
+    })
   } catch (error) {
-    throw storageError(error, 'create', record.run)
+    // Another process may have removed it, with the directory.
+    await core.mustBeThere()
+    throw error
   }
-  return await acquireLock(context.run.launcher, attachedLock(record.run), 'exclusive', { signal })
 }

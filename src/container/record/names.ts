@@ -88,6 +88,16 @@ export async function releaseName(
   await remove(path)
 }
 
+/** Gives back the name of a container that something else has removed: by now it may be another's. */
+export async function releaseStale(
+  helper: Helper,
+  places: ContainerPlaces,
+  { name, id }: { name: string; id: string },
+): Promise<void> {
+  await using _ = await acquireLock(helper, places.namesLock, 'exclusive')
+  await releaseName(places, name, id)
+}
+
 /** Whose the name is; `undefined`: ours now. */
 async function take(
   places: ContainerPlaces,

@@ -78,9 +78,22 @@ export function hasName(places: NetworkPlaces, network: string, name: string): b
   return holders.some((holder) => existsSync(join(places.endpoints(network), holder)))
 }
 
-/** Removes the directories of names that nobody has, which a crash has left. Who is about to have one makes it again. */
-export function sweepEmptyNames(places: NetworkPlaces, network: string): void {
-  for (const name of entries(places.names(network))) removeEmpty(join(places.names(network), name))
+/**
+ * Removes names that nobody has: of containers that ended under another name than they were started with, and what a crash has left.
+ * Who is about to have one makes it again.
+ */
+export function sweepStaleNames(places: NetworkPlaces, network: string): void {
+  for (const name of entries(places.names(network))) {
+    const directory = join(places.names(network), name)
+    for (const holder of entries(directory)) {
+      const { path } = endpointFile(places, network, holder)
+      if (existsSync(path)) continue
+      rmSync(join(directory, holder), { force: true })
+      // It has come back in between, and found its name there still.
+      if (existsSync(path)) linkName(places, network, holder, name)
+    }
+    removeEmpty(directory)
+  }
 }
 
 /** Takes everything of a container out of a network's names. */

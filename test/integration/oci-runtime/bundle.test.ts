@@ -76,7 +76,10 @@ describe('--systemd-cgroup', () => {
     await run('systemctl', ['stop', 'keelson.slice'], { anyExit: true })
   })
 
-  it('refuses a name that another unit has, which goes on', async ({ skip }) => {
+  it.for([
+    ['the same slice', 'keelson-test.slice', 'cgroup is not empty'],
+    ['another slice', 'keelson-other.slice', 'UnitExists'],
+  ])('refuses a name that a unit in %s has, which goes on', async ([, slice, why], { skip }) => {
     onlyWithV2(skip)
     const holder = ['--unit=one-taken', '--slice=keelson-test.slice', '--scope', '--quiet']
     const held = run('systemd-run', [...holder, 'sh', '-c', 'echo up; exec sleep 1000'], {
@@ -85,12 +88,12 @@ describe('--systemd-cgroup', () => {
     await expect
       .poll(() => existsSync('/sys/fs/cgroup/keelson.slice/keelson-test.slice/one-taken.scope'))
       .toBe(true)
-    const ran = await runBundle('taken', {
-      linux: { cgroupsPath: 'keelson-test.slice:one:taken' },
+    const ran = await runBundle(`taken-${slice}`, {
+      linux: { cgroupsPath: `${slice}:one:taken` },
       systemd: true,
     })
     expect(ran.code).not.toBe(0)
-    expect(ran.stderr).toContain('UnitExists')
+    expect(ran.stderr).toContain(why)
     expect(await unitProperties('one-taken.scope', ['ActiveState'])).toEqual({
       ActiveState: 'active',
     })

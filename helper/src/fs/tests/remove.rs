@@ -24,6 +24,23 @@ fn every_kind_of_file() {
 }
 
 #[test]
+fn several_may_remove_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    for _ in 0..50 {
+        for name in ["a", "b", "c"] {
+            create_dir_all(root.join(name).join("below/that/and/more")).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| remove_path(&root).unwrap());
+            }
+        });
+        assert!(!root.exists());
+    }
+}
+
+#[test]
 fn links_are_removed_and_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));

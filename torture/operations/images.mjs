@@ -9,6 +9,7 @@ export function imageWork({ engine, reference, below }) {
     pull: () => engine.images.pull(reference, { policy: 'always' }),
     remove: async () => (await engine.images.get(reference)).remove(),
     prune: () => engine.images.prune(),
+    runWithUsers: () => run(['true'], { userns: 'auto' }),
     make: () => engine.images.from({ '/file': Buffer.from(String(below(1000))) }),
   }
 }

@@ -8,16 +8,23 @@ const NAMES = ['ada', 'ben', 'cyd', 'dan']
 /** Each line is known from its two ends, so that half of one shows. */
 const COUNT = 'i=0; while [ $i -lt $N ]; do i=$((i+1)); echo "line $i end"; sleep 0.005; done'
 
+const LISTEN = ['/bin/busybox', 'nc', '-l', '-p', '7000']
+
 /** What a victim's patience with one thing is. */
 const PATIENCE_MS = 300
 const soon = () => ({ signal: AbortSignal.timeout(PATIENCE_MS) })
 
 /** Containers that come, go and are entered: those of this program and those that it finds. */
-export function containerWork({ engine, reference, below, pick, network }) {
-  const some = async () => pick(await engine.containers.list({ all: true }))
+export function containerWork({ engine, reference, below, pick, some, network, mounts }) {
   const onSome = (work) => async () => {
     const container = await some()
-    if (container !== undefined) await work(container)
+    try {
+      if (container !== undefined) await work(container)
+    } catch (error) {
+      // One that is being removed has no files any more: then this throws.
+      if (error.code === 'KEELSON_FILE_NOT_FOUND') await container.state()
+      throw error
+    }
   }
   const options = () => {
     const autoRemove = below(4) === 0
@@ -41,7 +48,13 @@ export function containerWork({ engine, reference, below, pick, network }) {
         healthcheck: { test: ['CMD', '/bin/busybox', 'true'], interval: 20, onFailure: 'restart' },
       }),
       ...(below(3) === 0 && network()),
+      ...(below(4) === 0 ? mounts() : below(4) === 0 && users()),
     }
+  }
+
+  const users = () => {
+    const mapped = [{ type: 'bind', source: '/usr/share', target: '/mnt', idmap: true }]
+    return { userns: 'auto', ...(below(2) === 0 && { mounts: mapped }) }
   }
 
   return {
@@ -58,7 +71,9 @@ export function containerWork({ engine, reference, below, pick, network }) {
     unpause: onSome((container) => container.unpause(soon())),
     rename: onSome((container) => container.rename(pick([...NAMES, `eve${below(1000)}`]))),
     update: onSome((container) => container.update({ memory: '96m', restart: 'no' })),
-    removeContainer: onSome((container) => container.remove({ force: below(2) === 0 })),
+    removeContainer: onSome((container) =>
+      container.remove({ force: below(2) === 0, volumes: below(2) === 0 }),
+    ),
     list: async () => {
       for (const container of await engine.containers.list({ all: true })) await container.state()
     },
@@ -84,6 +99,14 @@ export function containerWork({ engine, reference, below, pick, network }) {
       await Promise.race([once(attachment.stdout, 'data'), attachment.closed])
       attachment.detach()
     }),
+    connect: onSome(async (container) => {
+      container.exec(LISTEN, { timeout: 200 }).catch(() => {})
+      const socket = await container.connect(7000, soon())
+      socket.on('error', () => {}).end('hello')
+    }),
+    lookUp: onSome((container) =>
+      container.exec(['/bin/busybox', 'nslookup', pick(NAMES)], { timeout: 200, reject: false }),
+    ),
     wait: onSome((container) => container.wait(soon())),
     commit: onSome((container) => container.commit(soon())),
     copyIn: onSome((container) =>
