@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Registry } from '../dist/registry-server/index.js'
+import { crowd } from './crowd.mjs'
 import { alternate, print, timed } from './measure.mjs'
 import { onScene, TRUE } from './scene.mjs'
 
@@ -10,12 +11,13 @@ const STEPS = [1, 10, 100]
 /** More than this between the first row and another is no longer noise. */
 const FLAT = 1.5
 
-/** How the cost of a run grows with what else there is: images in the store, containers that run, layers of the image. */
+/** How the cost of a run grows with what else there is: images in the store, containers that run, layers of the image, networks. */
 export async function bench({ long }) {
   const rounds = long ? 60 : 15
   await onScene((scene) => images(scene, rounds))
   await onScene((scene) => containers(scene, rounds))
   await onScene((scene) => layers(scene, rounds))
+  await onScene((scene) => crowd(scene, rounds))
 }
 
 async function images(scene, rounds) {

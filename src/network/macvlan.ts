@@ -6,7 +6,7 @@ export async function checkParent(
   helper: Helper,
   { name, parent }: { name: string; parent?: string | undefined },
 ): Promise<void> {
-  const { links } = await helper.request('network.facts', {})
+  const { links } = await helper.request('network.links', {})
   if (links.some((link) => link.name === parent)) return
   throw keelsonError(
     'KEELSON_INVALID_OPTION',

@@ -419,7 +419,7 @@ export class Network {
   /** Every base chain at a hook must accept a packet: what another one drops, no rule of ours can let through. */
   async #checkHost(): Promise<void> {
     const { helper } = this.#context
-    const { nftables, dropping } = await helper.request('network.facts', {})
+    const { nftables, dropping } = await helper.request('network.firewall', {})
     if (!nftables.ok) {
       throw keelsonError(
         'KEELSON_UNSUPPORTED',

@@ -193,7 +193,7 @@ export class Networks {
 
   /** What addresses the host reaches already, but for the rest of the world. */
   async #taken(others: readonly NetworkRecord[]): Promise<{ prefix: Prefix; by: string }[]> {
-    const { prefixes } = await this.#context.helper.request('network.facts', {})
+    const { prefixes } = await this.#context.helper.request('network.prefixes', {})
     return [
       ...others.flatMap(({ name, subnets }) =>
         subnets.map(({ prefix }) => ({ prefix, by: `the network ${name}` })),

@@ -59,8 +59,19 @@ export async function loadNetwork(
 ): Promise<NetworkRecord | undefined> {
   const path = places.record(name)
   const bytes = readRecordSync(path)
-  return bytes && decode(bytes, path)
+  if (bytes === undefined) {
+    known.delete(path)
+    return undefined
+  }
+  const before = known.get(path)
+  if (before?.bytes.equals(bytes)) return before.record
+  const record = decode(bytes, path)
+  known.set(path, { bytes, record })
+  return record
 }
+
+/** By path, what was read there last: every start needs one, and every new network all of them. */
+const known = new Map<string, { bytes: Buffer; record: NetworkRecord }>()
 
 export async function loadNetworks(places: NetworkPlaces): Promise<NetworkRecord[]> {
   const files = await converting('read', places.records, async () => {

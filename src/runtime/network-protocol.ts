@@ -171,14 +171,14 @@ export interface NetworkOperations {
    * is still on its way and ends. However it ends, its rules and its port are gone then.
    */
   'network.faults': [object, object]
-  /** What is there: links, addresses and routes of the host, and whether other tables drop what is forwarded. */
-  'network.facts': [object, NetworkFacts]
+  /** Of the host. */
+  'network.links': [object, { links: { name: string; kind: string; index: number; up: boolean }[] }]
+  /** Destinations of the host's routes and addresses, as prefixes. */
+  'network.prefixes': [object, { prefixes: string[] }]
+  'network.firewall': [object, FirewallFacts]
 }
 
-export interface NetworkFacts {
-  links: { name: string; kind: string; index: number; up: boolean }[]
-  /** Destinations of the host's routes and addresses, as prefixes. */
-  prefixes: string[]
+export interface FirewallFacts {
   /** Base chains of others at the forward hook whose policy is drop: `ip filter FORWARD`. */
   dropping: string[]
   /** Whether nf_tables can be used at all; the errno when not. */

@@ -1,5 +1,6 @@
 //! Links, addresses and routes (linux/rtnetlink.h, linux/if_link.h).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -501,18 +502,32 @@ impl Links {
         Ok(found)
     }
 
-    /// Destinations of all routes, the host's own addresses among them.
-    pub fn prefixes(&mut self) -> Result<Vec<String>> {
+    /// Destinations of all routes, the host's own addresses among them, once each; none of those that every link has, or that are within
+    /// others for a use of their own.
+    pub fn prefixes(&mut self) -> Result<BTreeSet<String>> {
         const GETROUTE: u16 = 26;
         const RTA_DST: u16 = 1;
+        const TYPE_BROADCAST: u8 = 3;
+        const TYPE_ANYCAST: u8 = 4;
+        const TYPE_MULTICAST: u8 = 5;
         let message =
             Message::new(GETROUTE, super::netlink::DUMP, "list the routes").header(&[0; 12]);
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         self.socket.dump(message, |_, payload| {
-            let (Some(&length), Some(rest)) = (payload.get(1), payload.get(12..)) else {
+            let (Some(&length), Some(kind), Some(rest)) =
+                (payload.get(1), payload.get(7), payload.get(12..))
+            else {
                 return;
             };
+            if [TYPE_BROADCAST, TYPE_ANYCAST, TYPE_MULTICAST].contains(kind) {
+                return;
+            }
             let address = find(rest, RTA_DST).and_then(address_of);
+            let of_a_link = |address: &IpAddr| match address {
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+                IpAddr::V4(_) => false,
+            };
+            let address = address.filter(|address| !of_a_link(address));
             found.extend(address.map(|address| format!("{address}/{length}")));
         })?;
         Ok(found)

@@ -39,17 +39,24 @@ pub fn apply(args: &Apply) -> Result<Value> {
     Ok(json!({}))
 }
 
-/// What the host has, for plans that must not disturb it.
-pub fn facts() -> Result<Value> {
-    let mut links = Links::open()?;
+/// The host's links.
+pub fn links() -> Result<Value> {
+    Ok(json!({ "links": Links::open()?.list()? }))
+}
+
+/// What the host reaches, for plans that must not disturb it.
+pub fn prefixes() -> Result<Value> {
+    Ok(json!({ "prefixes": Links::open()?.prefixes()? }))
+}
+
+/// What the host's firewall can do, and does without being asked.
+pub fn firewall() -> Result<Value> {
     let dropping = Firewall::open().and_then(|mut firewall| firewall.dropping());
     let nftables = match &dropping {
         Ok(_) => json!({ "ok": true }),
         Err(failure) => json!({ "ok": false, "errno": failure.errno }),
     };
     Ok(json!({
-        "links": links.list()?,
-        "prefixes": links.prefixes()?,
         "dropping": dropping.unwrap_or_default(),
         "nftables": nftables,
     }))

@@ -1,7 +1,7 @@
 /** Which subnets a network gets that was given none. Pure. */
 import { createHash } from 'node:crypto'
 import { keelsonError } from '../../errors.ts'
-import { nth, overlaps, parsePrefix, sizeOf, type Prefix } from './address.ts'
+import { nth, overlaps, parsePrefix, prefixOf, sizeOf, type Prefix } from './address.ts'
 
 /** Private addresses (RFC 1918) that neither Docker's default pools nor home routers use, in order of preference. */
 const POOLS = ['10.89.0.0/16', '10.90.0.0/15', '10.92.0.0/14', '172.30.0.0/15'].map((text) =>
@@ -16,10 +16,15 @@ const LENGTH = 24
  */
 export function chooseSubnet(taken: readonly Prefix[]): Prefix {
   for (const pool of POOLS) {
+    const within = taken.filter((prefix) => overlaps(prefix, pool))
+    const wider = within.filter(({ length }) => length < LENGTH)
+    // By number: there may be hundreds, and each candidate is one of them at most.
+    const others = new Set(within.map((prefix) => prefixOf(prefix, LENGTH).value))
     const step = 1n << BigInt(32 - LENGTH)
     for (let at = 0n; at < sizeOf(pool); at += step) {
       const candidate = { ...nth(pool, at), length: LENGTH }
-      if (!taken.some((prefix) => overlaps(prefix, candidate))) return candidate
+      if (others.has(candidate.value)) continue
+      if (!wider.some((prefix) => overlaps(prefix, candidate))) return candidate
     }
   }
   throw keelsonError('KEELSON_NO_SUBNET', 'No subnet is left that does not overlap one in use.', {
