@@ -75,6 +75,11 @@ export function faultTables(name: string, { port, hostMac }: Surroundings): Fire
       match('!=', ether('daddr'), hostMac),
       NOTRACK,
     ]),
+    // Who is where is known all the time: or what is healed would wait for the next question, a second later.
+    ...['forward', 'input', 'output'].flatMap((chain) => [
+      bridge.rule(chain, [match('==', ether('type'), ARP), ACCEPT]),
+      ...discovery(bridge, chain),
+    ]),
     bridge.rule('forward', [match('==', ports, '@ports'), DROP]),
     bridge.rule('forward', [match('==', macs, '@macs'), DROP]),
     bridge.rule('forward', [datagrams, match('==', ports, '@refusedPorts'), DROP]),
@@ -86,6 +91,8 @@ export function faultTables(name: string, { port, hostMac }: Surroundings): Fire
     inet.make,
     ...inet.sets(['addresses4', 'addresses6']),
     inet.chain('forward', 'forward', FILTER),
+    // With br_netfilter it is here, too.
+    ...discovery(inet, 'forward'),
     ...(['ip', 'ip6'] as const).map((protocol) => {
       const ends = ['saddr', 'daddr'].map((field) => ({ payload: { protocol, field } }))
       const set = protocol === 'ip' ? '@addresses4' : '@addresses6'
@@ -134,6 +141,12 @@ function distinct(values: unknown[]): unknown[] {
   return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()]
 }
 
+/** The type of its frames. */
+const ARP = 0x0806
+/** Neighbor solicitations and advertisements (RFC 4861). */
+const NEIGHBOR_DISCOVERY = [135, 136]
+
+const ACCEPT = { accept: null }
 const DROP = { drop: null }
 const NOTRACK = { notrack: null }
 
@@ -162,7 +175,17 @@ function tableOf(family: Family, table: string) {
   }
 }
 
-function match(op: '==' | '!=', left: object, right: string): object {
+function discovery({ rule }: ReturnType<typeof tableOf>, chain: string): FirewallCommand[] {
+  return NEIGHBOR_DISCOVERY.map((type) =>
+    rule(chain, [
+      match('==', meta('l4proto'), 'icmpv6'),
+      match('==', { payload: { protocol: 'icmpv6', field: 'type' } }, type),
+      ACCEPT,
+    ]),
+  )
+}
+
+function match(op: '==' | '!=', left: object, right: string | number): object {
   return { match: { op, left, right } }
 }
 
@@ -174,6 +197,6 @@ function meta(key: string): object {
   return { meta: { key } }
 }
 
-function ether(field: 'saddr' | 'daddr'): object {
+function ether(field: 'saddr' | 'daddr' | 'type'): object {
   return { payload: { protocol: 'ether', field } }
 }

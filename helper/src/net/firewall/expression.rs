@@ -240,7 +240,10 @@ impl Compiler {
             ],
         ));
         Ok(Loaded {
-            kind: Kind::Other,
+            kind: match length {
+                1 => Kind::Byte,
+                _ => Kind::Other,
+            },
             length: length as usize,
         })
     }
@@ -398,10 +401,12 @@ impl Field {
         let (base, offset, length, family) = match (protocol.as_str(), field.as_str()) {
             ("ether", "daddr") => (LINK, 0, 6, None),
             ("ether", "saddr") => (LINK, 6, 6, None),
+            ("ether", "type") => (LINK, 12, 2, None),
             ("ip", "saddr") => (NETWORK, 12, 4, Some(libc::AF_INET as u8)),
             ("ip", "daddr") => (NETWORK, 16, 4, Some(libc::AF_INET as u8)),
             ("ip6", "saddr") => (NETWORK, 8, 16, Some(libc::AF_INET6 as u8)),
             ("ip6", "daddr") => (NETWORK, 24, 16, Some(libc::AF_INET6 as u8)),
+            ("icmpv6", "type") => (TRANSPORT, 0, 1, None),
             ("th", "sport") => (TRANSPORT, 0, 2, None),
             ("th", "dport") => (TRANSPORT, 2, 2, None),
             _ => return Err(invalid(format!("{protocol} {field}"))),

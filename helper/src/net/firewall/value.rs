@@ -51,7 +51,7 @@ pub fn bytes(value: &Value) -> Result<Vec<u8>> {
     }
 }
 
-/// A number is a port; a word is an address, a hardware address, a protocol, or else the name of a link.
+/// A number is a port, or what a frame holds; a word is an address, a hardware address, a protocol, or else the name of a link.
 fn single(value: &Value) -> Result<Vec<u8>> {
     if let Some(port) = value.as_u64() {
         let port = u16::try_from(port).map_err(|_| invalid(port.to_string()))?;
