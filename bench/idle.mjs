@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promise } from './promise.mjs'
 import { summary, timed } from './measure.mjs'
 import { onScene } from './scene.mjs'
 
 /** More than this between few containers and many is no longer noise; a list has a line for each. */
 const FLAT = 3
+
+/** Milliseconds without anything to do, after which a monitor has given back what it does not need, and more. */
+const IDLE = 2000
 
 /** Many containers that do nothing: what each of their monitors takes, and what the engine does among them. */
 export async function bench({ long }) {
@@ -30,6 +34,7 @@ export async function bench({ long }) {
       const took = await grow(all)
       const after = await look(engine, containers, all)
       console.log(`  started in ${(took / 1000).toFixed(2)} s`)
+      await sleep(IDLE)
       const pss = summary(await Promise.all(containers.map(memoryOfMonitor)))
       console.log(`  memory of this process ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB`)
       promise('memory of an idle monitor (PSS)', pss.median / 1e6, 0.35, 'MB')

@@ -205,6 +205,31 @@ describe('a container made ahead of a run', () => {
   })
 })
 
+describe('containers made ahead that come to a network', () => {
+  it('leave nothing in it when the helper is killed meanwhile', async () => {
+    await using own = await testEngine({ snapshotter: 'overlay' })
+    const network = await own.engine.networks.create({ name: 'ahead' })
+    const ports = `/sys/class/net/${(await network.inspect()).interface}/brif`
+    for (let n = 0; n < 3; n++) {
+      await using other = await program(own)
+      const runs = `for (let n = 0; n < 10; n++) await engine.run(image, ['true'], { networks: 'ahead' })`
+      const [launcher = 0] = await helpers(Number(await other.ask('say(process.pid)')))
+      const run = other.ask(`${runs}; say('ran')`).catch(() => {})
+      // While they run, and when those that were made ahead wait.
+      if (n > 0) await run
+      process.kill(launcher, 'SIGKILL')
+      await other.kill()
+      await run
+      await using _ = await Engine.open({ root: own.root, runRoot: own.runRoot })
+      // The kernel takes network namespaces apart in its own time.
+      await vi.waitFor(async () => expect(await readdir(ports).catch(() => [])).toEqual([]), SOON)
+      expect((await network.inspect()).containers).toEqual({})
+      expect(await standbys(own.root)).toEqual([])
+    }
+    await network.remove()
+  })
+})
+
 describe('the root file system and network made ahead of a run that has mounts', () => {
   it('are used once, and have what any other has', async () => {
     const seen = new Set<string>()
