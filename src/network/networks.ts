@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import { acquireLock } from '../store/lock.ts'
-import { overlaps, formatPrefix, parsePrefix, type Prefix } from './addresses/address.ts'
+import {
+  overlaps,
+  formatPrefix,
+  parsePrefix,
+  type Family,
+  type Prefix,
+} from './addresses/address.ts'
 import { checkParent } from './macvlan.ts'
 import { Faults } from './faults/faults.ts'
 import { Network, type NetworkContext, type NetworksContext } from './network.ts'
@@ -172,7 +178,10 @@ export class Networks {
   ): Promise<Subnet[]> {
     // Those of macvlan are the host's.
     if (driver === 'macvlan') return subnets
-    const taken = await this.#taken(others)
+    const families = new Set(subnets.map(({ prefix }) => prefix.family))
+    // Nobody else has what is made of the network's id.
+    const chosen = new Set([...families, ...(subnets.length === 0 ? [4 as const] : [])])
+    const taken = await this.#taken(others, [...chosen])
     for (const { prefix } of subnets) {
       const other = taken.find((each) => overlaps(each.prefix, prefix))
       if (other === undefined) continue
@@ -182,7 +191,6 @@ export class Networks {
         { subnet: formatPrefix(prefix), hint: 'Give another, or none, to have a free one chosen.' },
       )
     }
-    const families = new Set(subnets.map(({ prefix }) => prefix.family))
     const prefixes = taken.map(({ prefix }) => prefix)
     return [
       ...subnets,
@@ -192,8 +200,15 @@ export class Networks {
   }
 
   /** What addresses the host reaches already, but for the rest of the world. */
-  async #taken(others: readonly NetworkRecord[]): Promise<{ prefix: Prefix; by: string }[]> {
-    const { prefixes } = await this.#context.helper.request('network.prefixes', {})
+  async #taken(
+    others: readonly NetworkRecord[],
+    families: readonly Family[],
+  ): Promise<{ prefix: Prefix; by: string }[]> {
+    const { helper } = this.#context
+    const answers = await Promise.all(
+      families.map((family) => helper.request('network.prefixes', { family })),
+    )
+    const prefixes = answers.flatMap((answer) => answer.prefixes)
     return [
       ...others.flatMap(({ name, subnets }) =>
         subnets.map(({ prefix }) => ({ prefix, by: `the network ${name}` })),

@@ -173,8 +173,8 @@ export interface NetworkOperations {
   'network.faults': [object, object]
   /** Of the host. */
   'network.links': [object, { links: { name: string; kind: string; index: number; up: boolean }[] }]
-  /** Destinations of the host's routes and addresses, as prefixes. */
-  'network.prefixes': [object, { prefixes: string[] }]
+  /** Destinations of the host's routes and addresses, as prefixes; those of IPv6 are many where there are many links. */
+  'network.prefixes': [{ family: 4 | 6 }, { prefixes: string[] }]
   'network.firewall': [object, FirewallFacts]
 }
 

@@ -33,7 +33,7 @@ pub fn find(op: &str) -> Option<Operation> {
         "network.faults" => |_, progress| net::faults(progress),
         "network.firewall" => |_, _| net::firewall(),
         "network.links" => |_, _| net::links(),
-        "network.prefixes" => |_, _| net::prefixes(),
+        "network.prefixes" => |args, _| net::prefixes(&arguments(args)?),
         "probe" => |args, _| answer(probe::probe(&arguments(args)?)),
         "tree.copy" => |args, _| answer(fs::copy(&arguments(args)?)),
         "tree.diff" => |args, progress| layer::diff(&arguments(args)?, progress),

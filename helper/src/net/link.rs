@@ -504,14 +504,16 @@ impl Links {
 
     /// Destinations of all routes, the host's own addresses among them, once each; none of those that every link has, or that are within
     /// others for a use of their own.
-    pub fn prefixes(&mut self) -> Result<BTreeSet<String>> {
+    pub fn prefixes(&mut self, family: AddressFamily) -> Result<BTreeSet<String>> {
         const GETROUTE: u16 = 26;
         const RTA_DST: u16 = 1;
         const TYPE_BROADCAST: u8 = 3;
         const TYPE_ANYCAST: u8 = 4;
         const TYPE_MULTICAST: u8 = 5;
+        let mut header = [0; 12];
+        header[0] = family.as_raw() as u8;
         let message =
-            Message::new(GETROUTE, super::netlink::DUMP, "list the routes").header(&[0; 12]);
+            Message::new(GETROUTE, super::netlink::DUMP, "list the routes").header(&header);
         let mut found = BTreeSet::new();
         self.socket.dump(message, |_, payload| {
             let (Some(&length), Some(kind), Some(rest)) =

@@ -9,6 +9,7 @@ mod link;
 mod member;
 mod netlink;
 
+use rustix::net::AddressFamily;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -44,9 +45,20 @@ pub fn links() -> Result<Value> {
     Ok(json!({ "links": Links::open()?.list()? }))
 }
 
+/// Arguments of `network.prefixes`.
+#[derive(Deserialize)]
+pub struct Prefixes {
+    /// 4 or 6.
+    family: u8,
+}
+
 /// What the host reaches, for plans that must not disturb it.
-pub fn prefixes() -> Result<Value> {
-    Ok(json!({ "prefixes": Links::open()?.prefixes()? }))
+pub fn prefixes(args: &Prefixes) -> Result<Value> {
+    let family = match args.family {
+        6 => AddressFamily::INET6,
+        _ => AddressFamily::INET,
+    };
+    Ok(json!({ "prefixes": Links::open()?.prefixes(family)? }))
 }
 
 /// What the host's firewall can do, and does without being asked.
