@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { keelsonError } from '../errors.ts'
 import { parseDocument, type DocumentNode } from '../oci/document.ts'
-import { converting, errnoOf } from '../store/errno.ts'
-import { readRecordSync, writeRecord } from '../store/records.ts'
+import { converting, errnoOf, storageError } from '../store/errno.ts'
+import { writeRecord } from '../store/records.ts'
 import {
   formatAddress,
   formatPrefix,
@@ -58,7 +59,7 @@ export async function loadNetwork(
   name: string,
 ): Promise<NetworkRecord | undefined> {
   const path = places.record(name)
-  const bytes = readRecordSync(path)
+  const bytes = read(path)
   if (bytes === undefined) {
     known.delete(path)
     return undefined
@@ -68,6 +69,16 @@ export async function loadNetwork(
   const record = decode(bytes, path)
   known.set(path, { bytes, record })
   return record
+}
+
+/** Synchronous, on the way of every start: reading a small local file takes less time than a turn of the event loop. */
+function read(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw storageError(error, 'read', path)
+  }
 }
 
 /** By path, what was read there last: every start needs one, and every new network all of them. */

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { converting, errnoOf, storageError } from './errno.ts'
@@ -42,16 +41,6 @@ export async function writeRecord(
 export async function readRecord(path: string): Promise<Buffer | undefined> {
   try {
     return await readFile(path)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw storageError(error, 'read', path)
-  }
-}
-
-/** The same at once, on the way of every start: reading a small local file takes less time than a turn of the event loop. */
-export function readRecordSync(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw storageError(error, 'read', path)
