@@ -1,5 +1,6 @@
 //! `keelson-helper`: carries out, with system calls, the plans that the TypeScript engine computes.
 
+mod attendant;
 mod connection;
 mod error;
 mod first_process;

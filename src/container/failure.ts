@@ -61,7 +61,9 @@ export function startFailure(error: unknown, context: StartContext): unknown {
         { ...init, hint: 'It can only give what it has itself.' },
       )
     case 'port-in-use':
-      return portInUse(failure.detail ?? '', init)
+    case 'port-unsupported':
+    case 'address-missing':
+      return portFailure(failure, init)
     case 'idmap-unsupported':
       return keelsonError(
         'KEELSON_UNSUPPORTED',
@@ -112,17 +114,30 @@ export function startWarning(text: string): [code: string, message: string] {
   ]
 }
 
-/** @param detail `tcp 0.0.0.0:80` */
-function portInUse(detail: string, init: object): KeelsonError {
-  const [, protocol = '', address = '', port = ''] = /^(\w+) \[?(.*?)\]?:(\d+)$/.exec(detail) ?? []
+/** Its detail is `tcp 0.0.0.0:80`. */
+function portFailure({ kind, detail = '' }: HelperFailure, init: object): KeelsonError {
+  const [, protocol = '', address = '', text = ''] = /^(\w+) \[?(.*?)\]?:(\d+)$/.exec(detail) ?? []
+  const port = Number(text)
+  const facts = { ...init, protocol, address, port }
+  if (kind === 'port-unsupported') {
+    return keelsonError(
+      'KEELSON_UNSUPPORTED',
+      `The kernel of this host cannot publish ${port}/${protocol} at ${address}.`,
+      { ...facts, hint: 'SCTP needs the kernel module sctp, and IPv6 must not be disabled.' },
+    )
+  }
+  if (kind === 'address-missing') {
+    return keelsonError('KEELSON_INVALID_OPTION', `This host has no address ${address}.`, {
+      ...facts,
+      option: 'ports',
+      hint: 'Publish at one that it has, or at none in particular.',
+    })
+  }
   return keelsonError(
     'KEELSON_PORT_IN_USE',
     `The port ${port}/${protocol} of the host is in use.`,
     {
-      ...init,
-      protocol,
-      address,
-      port: Number(port),
+      ...facts,
       hint: 'Publish another, or none, to have a free one chosen; `ss -lntup` shows who has it.',
     },
   )

@@ -81,7 +81,10 @@ export interface NetworkPlan {
     protocol: 'tcp' | 'udp' | 'sctp'
     address: string
     port: number
+    /** Absent: the kernel forwards all that comes. Else what comes to the socket is passed on to there by a process. */
     relay?: { address: string; port: number }
+    /** A host without addresses of that family does without. */
+    optional?: boolean
   }[]
   /** Absent: nobody answers. */
   names?: NameService

@@ -24,7 +24,8 @@ export interface NetworkHost extends AsyncDisposable {
 let count = 0
 
 /**
- * Two namespaces joined by a link: the host, 192.0.2.1, on which engines run, and `outside`, 192.0.2.2, for whom that is another machine.
+ * Two namespaces joined by a link: the host, 192.0.2.1 and 2001:db8::1, on which engines run, and `outside`, 192.0.2.2 and 2001:db8::2, for
+ * whom that is another machine.
  */
 export async function networkHost(): Promise<NetworkHost> {
   const temp = await temporaryDirectory()
@@ -49,11 +50,12 @@ export async function networkHost(): Promise<NetworkHost> {
     'netns',
     outside,
   )
-  for (const [name, link, address] of [
-    [host, 'up0', '192.0.2.1/24'],
-    [outside, 'eth0', '192.0.2.2/24'],
+  for (const [name, link, number] of [
+    [host, 'up0', 1],
+    [outside, 'eth0', 2],
   ] as const) {
-    await ip('-n', name, 'addr', 'add', address, 'dev', link)
+    await ip('-n', name, 'addr', 'add', `192.0.2.${number}/24`, 'dev', link)
+    await ip('-n', name, 'addr', 'add', `2001:db8::${number}/64`, 'dev', link, 'nodad')
     await ip('-n', name, 'link', 'set', link, 'up')
   }
   const wrapper = temp.join('helper')

@@ -10,8 +10,8 @@ use super::launcher::{Launcher, Purpose};
 use super::poller::Token;
 use super::remover;
 use super::worker::Worker;
+use crate::attendant::{Attendants, Duty};
 use crate::error::{Failure, Result};
-use crate::names::Attendant;
 use crate::protocol::{Event, Frame, Report, raw};
 use crate::run::{Config, Container, End, Plan, Remains, Spare, Started};
 
@@ -22,7 +22,7 @@ pub struct Running {
     /// Of one that waits for its program: who wants to hear that it is gone.
     pub(super) removal: Option<u64>,
     cancelled: bool,
-    names: Option<Attendant>,
+    attendants: Attendants,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +136,7 @@ impl Launcher {
             request: None,
             removal: None,
             cancelled: false,
-            names: None,
+            attendants: Attendants::default(),
         };
         self.containers.insert(key, running);
         Ok(key)
@@ -190,25 +190,26 @@ impl Launcher {
         if !running.container.hear() {
             self.poller.remove(running.container.channel());
         }
-        if let Some(names) = running.container.take_names() {
-            running.names = names.watch(&self.poller, Token::Names(key));
+        for (duty, new) in running.container.take_attendants() {
+            let asked = Token::Asked(key, duty);
+            running.attendants.watch(duty, new, &self.poller, asked);
         }
         if let Started::Yes { warnings } = running.container.started() {
             self.answer_started(key, &warnings);
         }
     }
 
-    pub fn serve_names(&mut self, key: u64) {
+    pub fn attend(&mut self, key: u64, duty: Duty) {
         if let Some(running) = self.containers.get_mut(&key) {
-            let names = running.names.take();
-            running.names = names.and_then(|names| names.serve(&self.poller, Token::NamesEnd(key)));
+            let end = Token::Served(key, duty);
+            running.attendants.serve(duty, &self.poller, end);
         }
     }
 
-    pub fn names_served(&mut self, key: u64) {
+    pub fn attended(&mut self, key: u64, duty: Duty) {
         if let Some(running) = self.containers.get_mut(&key) {
-            let names = running.names.take();
-            running.names = names.and_then(|names| names.served(&self.poller, Token::Names(key)));
+            let asked = Token::Asked(key, duty);
+            running.attendants.served(duty, &self.poller, asked);
         }
     }
 
@@ -230,14 +231,12 @@ impl Launcher {
             request,
             removal,
             cancelled,
-            names,
+            attendants,
         }) = self.containers.remove(&key)
         else {
             return;
         };
-        if let Some(names) = names {
-            names.close(&self.poller);
-        }
+        attendants.close(&self.poller);
         self.poller.remove(container.channel());
         self.poller.remove(container.pidfd());
         if container.waits() {
@@ -247,7 +246,8 @@ impl Launcher {
         }
         let id = container.id.clone();
         let ends_with_pid_1 = container.ends_with_pid_1();
-        let (remains, streams) = container.into_remains();
+        let (mut remains, streams) = container.into_remains();
+        remains.unpublish();
         // Also of one that never ran: until Node has opened them, their numbers must not become those of others.
         if let Some(streams) = streams {
             self.unreleased.insert(id.clone(), streams);
@@ -303,11 +303,11 @@ impl Launcher {
         }
         for (_, running) in self.containers.drain() {
             let Running {
-                container, names, ..
+                container,
+                attendants,
+                ..
             } = running;
-            if let Some(names) = names {
-                names.close(&self.poller);
-            }
+            attendants.close(&self.poller);
             for failure in container.abandon().remove() {
                 super::complain(&failure);
             }
@@ -344,7 +344,7 @@ impl Launcher {
             Ok(worker) => {
                 let purpose = Purpose::Remove {
                     farewell,
-                    _remains: remains,
+                    _remains: Box::new(remains),
                 };
                 self.workers.insert(key, (worker, purpose));
             }

@@ -70,7 +70,7 @@ pub enum Purpose {
     /// The removal of what a container left. Its locks end with this.
     Remove {
         farewell: Farewell,
-        _remains: Remains,
+        _remains: Box<Remains>,
     },
 }
 
@@ -159,8 +159,8 @@ impl Launcher {
                     Token::Lifeline(key) => self.end_lifeline(key),
                     Token::Maker => self.hear_maker(),
                     Token::Handles => self.hear_handles(),
-                    Token::Names(key) => self.serve_names(key),
-                    Token::NamesEnd(key) => self.names_served(key),
+                    Token::Asked(key, duty) => self.attend(key, duty),
+                    Token::Served(key, duty) => self.attended(key, duty),
                 }
             }
             let drained = self.connection.flush()?;

@@ -1,5 +1,7 @@
 //! What the launcher waits for.
 
+use crate::attendant::Duty;
+
 pub type Poller = crate::poller::Poller<Token>;
 
 /// The owner of a descriptor that became ready. Keys are never used twice, so a stale one finds nothing.
@@ -17,9 +19,9 @@ pub enum Token {
     Maker,
     /// Node's channel for sockets.
     Handles,
-    /// A question to a container's name service, and the end of who answers it.
-    Names(u64),
-    NamesEnd(u64),
+    /// Something that is attended to for a container, and the end of who serves it.
+    Asked(u64, Duty),
+    Served(u64, Duty),
 }
 
 impl From<Token> for u64 {
@@ -33,8 +35,8 @@ impl From<Token> for u64 {
             Token::Lifeline(key) => (key << 4) | 5,
             Token::Maker => 6,
             Token::Handles => 9,
-            Token::Names(key) => (key << 4) | 7,
-            Token::NamesEnd(key) => (key << 4) | 8,
+            Token::Asked(key, duty) => (key << 5) | (duty.bit() << 4) | 7,
+            Token::Served(key, duty) => (key << 5) | (duty.bit() << 4) | 8,
         }
     }
 }
@@ -50,8 +52,8 @@ impl From<u64> for Token {
             4 => Token::Exit(key),
             5 => Token::Lifeline(key),
             6 => Token::Maker,
-            7 => Token::Names(key),
-            8 => Token::NamesEnd(key),
+            7 => Token::Asked(key >> 1, Duty::of_bit(key)),
+            8 => Token::Served(key >> 1, Duty::of_bit(key)),
             _ => Token::Handles,
         }
     }

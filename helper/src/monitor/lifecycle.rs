@@ -14,8 +14,8 @@ use super::requests::{Request, Stop};
 use super::restart::{self, Next, Run};
 use super::state::{self, Status};
 use super::timers::Timer;
+use crate::attendant::{Attendants, Duty};
 use crate::error::{Failure, Result};
-use crate::names::Attendant;
 use crate::protocol::{Event, raw};
 use crate::run::{
     Container, End, Plan, Remains, Spare, Started, Streams, join_cgroup, remove_trees,
@@ -26,7 +26,7 @@ pub struct Life {
     pub(super) key: u64,
     pub container: Container,
     began: Instant,
-    pub(super) names: Option<Attendant>,
+    pub(super) attendants: Attendants,
     /// The program was executed.
     pub(super) executed: bool,
     pub(super) frozen: bool,
@@ -254,7 +254,7 @@ impl Monitor<'_> {
             key,
             container,
             began: Instant::now(),
-            names: None,
+            attendants: Attendants::default(),
             executed: false,
             frozen: false,
             freezing: None,
@@ -279,8 +279,9 @@ impl Monitor<'_> {
         if !life.container.hear() {
             self.poller.remove(life.container.channel());
         }
-        if let Some(names) = life.container.take_names() {
-            life.names = names.watch(&self.poller, Token::Names(key));
+        for (duty, new) in life.container.take_attendants() {
+            let asked = Token::Asked(key, duty);
+            life.attendants.watch(duty, new, &self.poller, asked);
         }
         self.open_terminal_of_container();
         if let Some(life) = &mut self.life {
@@ -290,17 +291,17 @@ impl Monitor<'_> {
         }
     }
 
-    pub fn serve_names(&mut self, key: u64) {
+    pub fn attend(&mut self, key: u64, duty: Duty) {
         if let Some(life) = self.life.as_mut().filter(|life| life.key == key) {
-            let names = life.names.take();
-            life.names = names.and_then(|names| names.serve(&self.poller, Token::NamesEnd(key)));
+            let end = Token::Served(key, duty);
+            life.attendants.serve(duty, &self.poller, end);
         }
     }
 
-    pub fn names_served(&mut self, key: u64) {
+    pub fn attended(&mut self, key: u64, duty: Duty) {
         if let Some(life) = self.life.as_mut().filter(|life| life.key == key) {
-            let names = life.names.take();
-            life.names = names.and_then(|names| names.served(&self.poller, Token::Names(key)));
+            let asked = Token::Asked(key, duty);
+            life.attendants.served(duty, &self.poller, asked);
         }
     }
 
@@ -378,9 +379,7 @@ impl Monitor<'_> {
         };
         self.poller.remove(life.container.channel());
         self.poller.remove(life.container.pidfd());
-        if let Some(names) = life.names.take() {
-            names.close(&self.poller);
-        }
+        std::mem::take(&mut life.attendants).close(&self.poller);
         let lasted = life.lasted();
         let alone = life.container.ends_with_pid_1();
         self.remains = life.container.into_remains().0;
@@ -504,9 +503,7 @@ impl Monitor<'_> {
         self.kill_processes();
         self.end_execs();
         if let Some(life) = self.life.take() {
-            if let Some(names) = life.names {
-                names.close(&self.poller);
-            }
+            life.attendants.close(&self.poller);
             self.remains = life.container.abandon();
         }
         self.remains.leave_networks();

@@ -19,6 +19,7 @@ use super::relay::Relay;
 use super::restart::History;
 use super::state::State;
 use super::timers::{Timer, Timers};
+use crate::attendant::Duty;
 use crate::connection::Connection;
 use crate::error::{Failure, Result, Step};
 use crate::protocol::{Event, Frame, raw};
@@ -52,9 +53,9 @@ pub enum Token {
     CheckExit(u64),
     /// Its stdout or stderr.
     CheckOutput(u64),
-    /// A question to the container's name service, and the end of who answers it.
-    Names(u64),
-    NamesEnd(u64),
+    /// Something that is attended to for the container, and the end of who serves it.
+    Asked(u64, Duty),
+    Served(u64, Duty),
     /// What a program writes, and what it reads.
     Output(u64),
     Input(u64),
@@ -205,8 +206,8 @@ impl<'a> Monitor<'a> {
             Token::ExecExit(key) => self.end_exec(key),
             Token::CheckExit(key) => self.end_check(key),
             Token::CheckOutput(index) => self.hear_check(index),
-            Token::Names(key) => self.serve_names(key),
-            Token::NamesEnd(key) => self.names_served(key),
+            Token::Asked(key, duty) => self.attend(key, duty),
+            Token::Served(key, duty) => self.attended(key, duty),
             Token::Output(id) => self.relay.readable(&self.poller, id),
             Token::Input(id) => self.relay.writable(&self.poller, id, flags),
         }
@@ -360,8 +361,8 @@ impl From<Token> for u64 {
             Token::ExecExit(key) => (key << 4) | 8,
             Token::CheckExit(key) => (key << 4) | 11,
             Token::CheckOutput(index) => (index << 4) | 12,
-            Token::Names(key) => (key << 4) | 13,
-            Token::NamesEnd(key) => (key << 4) | 14,
+            Token::Asked(key, duty) => (key << 5) | (duty.bit() << 4) | 13,
+            Token::Served(key, duty) => (key << 5) | (duty.bit() << 4) | 14,
             Token::Output(id) => (id << 4) | 9,
             Token::Input(id) => (id << 4) | 10,
         }
@@ -385,8 +386,8 @@ impl From<u64> for Token {
             10 => Token::Input(key),
             11 => Token::CheckExit(key),
             12 => Token::CheckOutput(key),
-            13 => Token::Names(key),
-            _ => Token::NamesEnd(key),
+            13 => Token::Asked(key >> 1, Duty::of_bit(key)),
+            _ => Token::Served(key >> 1, Duty::of_bit(key)),
         }
     }
 }

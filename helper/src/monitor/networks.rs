@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::monitor::{Monitor, Token};
 use super::requests::Request;
+use crate::attendant::{Attendant, Duty};
 use crate::error::{Failure, Result};
 use crate::net::{NetworkChange, NetworkPlan};
 use crate::protocol::raw;
@@ -49,6 +50,7 @@ impl Monitor<'_> {
         let network: NetworkPlan = serde_json::from_str(change.plan.get()).map_err(invalid)?;
         let mut config: serde_json::Value =
             serde_json::from_str(plan.config.get()).map_err(invalid)?;
+        let ports = config["keelson"]["network"]["ports"].take();
         config["keelson"]["network"] = serde_json::from_str(change.plan.get()).map_err(invalid)?;
         match &mut self.life {
             Some(life) => life.container.change_networks(change, &network)?,
@@ -58,10 +60,16 @@ impl Monitor<'_> {
             }
         }
         plan.config = raw(&config);
-        if let (Some(life), Some(service)) = (&mut self.life, network.names) {
-            let token = Token::Names(life.key);
-            let names = life.names.take();
-            life.names = names.and_then(|names| names.change(service, &self.poller, token));
+        if let Some(life) = &mut self.life {
+            let key = life.key;
+            let token = |duty| Token::Asked(key, duty);
+            life.attendants.change(&network, &self.poller, token);
+            if config["keelson"]["network"]["ports"] != ports {
+                let relay = life.container.relay(&network)?.map(Attendant::new);
+                let asked = token(Duty::Relay);
+                life.attendants
+                    .replace(Duty::Relay, relay, &self.poller, asked);
+            }
         }
         // What of it stays is claimed until the container is removed.
         let _ = remove_trees(&change.release);

@@ -5,7 +5,6 @@
 //! watches them. When something is asked, it forks a server, which ends after a while without questions: an idle
 //! container costs no process, and no question, however strange, can hold up or bring down the parent.
 
-mod attendant;
 mod book;
 mod consult;
 mod forward;
@@ -13,12 +12,19 @@ mod message;
 mod server;
 mod sockets;
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-pub use attendant::Attendant;
+use serde_json::value::RawValue;
+
+use crate::attendant::Service;
+use crate::net::NetworkPlan;
+use crate::protocol::raw;
+
 pub use sockets::Sockets;
 
 /// `NameService` of `src/runtime/network-protocol.ts`.
@@ -41,6 +47,27 @@ impl NameService {
     /// In the container's child.
     pub fn open(&self) -> crate::error::Result<Sockets> {
         Sockets::open(self.listen)
+    }
+}
+
+/// The service with its sockets.
+pub struct Names {
+    pub service: NameService,
+    pub sockets: Sockets,
+}
+
+impl Service for Names {
+    fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        self.sockets.descriptors().to_vec()
+    }
+
+    fn serve(&self, parent: &OwnedFd) -> Infallible {
+        server::run(&self.service, &self.sockets, parent)
+    }
+
+    fn change(&mut self, networks: &NetworkPlan) -> Option<Box<RawValue>> {
+        self.service = networks.names.clone()?;
+        Some(raw(&self.service))
     }
 }
 

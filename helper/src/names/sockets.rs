@@ -1,7 +1,7 @@
 //! The two sockets of a name service.
 
 use std::net::{SocketAddrV4, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -35,10 +35,6 @@ impl Sockets {
 
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.udp.as_fd(), self.tcp.as_fd()]
-    }
-
-    pub fn numbers(&self) -> [RawFd; 2] {
-        [self.udp.as_raw_fd(), self.tcp.as_raw_fd()]
     }
 
     /// For the process that answers.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
 use serde::Deserialize;
 
-use super::{Firewall, FirewallCommand, LinkOperation, Links};
+use super::{Firewall, FirewallCommand, LinkOperation, Links, Relay};
 use crate::error::{Failure, Result, Step};
 use crate::names::NameService;
 
@@ -40,6 +40,17 @@ struct Port {
     protocol: String,
     address: IpAddr,
     port: u16,
+    /// What comes to the socket is passed on to there.
+    relay: Option<Target>,
+    /// A host that has no such addresses does without.
+    #[serde(default)]
+    optional: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Target {
+    address: IpAddr,
+    port: u16,
 }
 
 impl NetworkPlan {
@@ -53,9 +64,30 @@ impl NetworkPlan {
         &self.firewall.end
     }
 
-    /// Before anything is made: takes the ports, or says which one is taken.
-    pub fn reserve(&self) -> Result<Vec<OwnedFd>> {
-        self.ports.iter().map(Port::take).collect()
+    /// Before anything is made: takes the ports, or says which one is taken. Nothing in the place of what this host has not.
+    pub fn reserve(&self) -> Result<Vec<Option<OwnedFd>>> {
+        let take = |port: &Port| match port.take() {
+            Err(failure) if port.optional && is_missing(&failure) => Ok(None),
+            taken => taken.map(Some),
+        };
+        self.ports.iter().map(take).collect()
+    }
+
+    /// What is passed on from sockets that were reserved for this plan, or for one with the same ports.
+    pub fn relay(&self, reserved: &[Option<OwnedFd>]) -> Result<Option<Relay>> {
+        let mut relay = Relay::default();
+        for (port, socket) in self.ports.iter().zip(reserved) {
+            let (Some(to), Some(socket)) = (&port.relay, socket) else {
+                continue;
+            };
+            let to = SocketAddr::new(to.address, to.port);
+            let socket = socket.try_clone().step("keep a published port")?;
+            match port.protocol.as_str() {
+                "tcp" => relay.add_tcp(socket, to)?,
+                _ => relay.add_udp(socket, to)?,
+            }
+        }
+        Ok((!relay.is_empty()).then_some(relay))
     }
 
     /// In the launcher: its links, one end in the namespace of `child`, and its rules; `undo` tells how to take these away.
@@ -110,31 +142,55 @@ pub fn detach(rules: &[FirewallCommand]) -> Result<()> {
     }
 }
 
+/// Whether a family of addresses, or that address, is not there.
+fn is_missing(failure: &Failure) -> bool {
+    matches!(
+        failure.errno,
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
 impl Port {
     /// Bound and not listening: nobody connects to it, and nobody else binds it.
     fn take(&self) -> Result<OwnedFd> {
-        let step = format!("reserve the {} port {}", self.protocol, self.port);
         let (kind, protocol) = self.kind()?;
         let family = match self.address {
             IpAddr::V4(_) => AddressFamily::INET,
             IpAddr::V6(_) => AddressFamily::INET6,
         };
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol).step(&step)?;
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)
+            .map_err(|errno| self.refused(errno))?;
         if self.address.is_ipv6() {
             // IPv4 has a reservation of its own.
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true).step(&step)?;
+            rustix::net::sockopt::set_ipv6_v6only(&socket, true).step(self.step())?;
+        }
+        if self.relay.is_some() {
+            // What is left of connections that were passed on is in nobody's way: this socket listens at once.
+            rustix::net::sockopt::set_socket_reuseaddr(&socket, true).step(self.step())?;
         }
         match bind(&socket, &SocketAddr::new(self.address, self.port)) {
             Ok(()) => Ok(socket),
-            Err(Errno::ADDRINUSE) => Err(Failure::kind(step, "port-in-use")
-                .detail(format!(
-                    "{} {}",
-                    self.protocol,
-                    SocketAddr::new(self.address, self.port)
-                ))
-                .errno(Errno::ADDRINUSE)),
-            Err(errno) => Err(errno).step(step),
+            Err(errno) => Err(self.refused(errno)),
         }
+    }
+
+    fn step(&self) -> String {
+        format!("reserve the {} port {}", self.protocol, self.port)
+    }
+
+    fn refused(&self, errno: Errno) -> Failure {
+        let kind = match errno {
+            Errno::ADDRINUSE => "port-in-use",
+            Errno::ADDRNOTAVAIL => "address-missing",
+            Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT | Errno::AFNOSUPPORT => {
+                "port-unsupported"
+            }
+            _ => return Failure::new(self.step()).errno(errno),
+        };
+        let address = SocketAddr::new(self.address, self.port);
+        Failure::kind(self.step(), kind)
+            .detail(format!("{} {address}", self.protocol))
+            .errno(errno)
     }
 
     fn kind(&self) -> Result<(SocketType, Option<Protocol>)> {

@@ -8,6 +8,7 @@ mod inside;
 mod link;
 mod member;
 mod netlink;
+mod relay;
 
 use rustix::net::AddressFamily;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ pub use faults::faults;
 pub use firewall::{Command as FirewallCommand, Firewall};
 pub use link::{LinkOperation, Links};
 pub use member::{Membership, join_network, listen};
+pub use relay::Relay;
 
 /// Arguments of `network.apply`.
 #[derive(Deserialize)]

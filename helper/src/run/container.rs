@@ -24,9 +24,10 @@ use super::program::{End, Program, Started};
 use super::spare::Spare;
 use super::standby::{ProgramOrder, Standby, encode_order, lost};
 use super::stdio::Streams;
+use crate::attendant::{Attendant, Duty};
 use crate::error::{Failure, Result, Step};
-use crate::names::{Attendant, NameService};
-use crate::net::{FirewallCommand, NetworkChange, NetworkPlan, detach};
+use crate::names::{NameService, Names};
+use crate::net::{FirewallCommand, NetworkChange, NetworkPlan, Relay, detach};
 use crate::protocol::raw;
 use crate::sys;
 
@@ -53,7 +54,9 @@ pub struct Remains {
     /// Its mount namespace, see `hold_mounts`.
     mounts: Option<OwnedFd>,
     /// Bound, so that no other program takes what is forwarded to the container.
-    ports: Vec<OwnedFd>,
+    ports: Vec<Option<OwnedFd>>,
+    /// Until somebody attends to it.
+    relay: Option<Relay>,
     /// Held as long as anything of it is there.
     _locks: Vec<OwnedFd>,
 }
@@ -143,6 +146,7 @@ impl Container {
 
     fn publish(&mut self, network: &NetworkPlan) -> Result<()> {
         self.remains.ports = network.reserve()?;
+        self.remains.relay = network.relay(&self.remains.ports)?;
         network.publish(&mut self.remains.removal.firewall)
     }
 
@@ -185,22 +189,33 @@ impl Container {
         self.program.take_terminal()
     }
 
-    /// Its name service, once; it arrives before the program is executed.
-    pub fn take_names(&mut self) -> Option<Attendant> {
-        let service = self.names.take()?;
-        let Some(sockets) = self.program.take_names() else {
-            self.names = Some(service);
-            return None;
-        };
-        Some(Attendant::new(service, sockets))
-    }
-
     /// It runs with these networks from now on.
     pub fn change_networks(&mut self, change: &NetworkChange, plan: &NetworkPlan) -> Result<()> {
         let pid = self.pid().as_raw_nonzero().get() as u32;
         change.carry_out(Some((self.program.pidfd(), pid)))?;
         self.remains.change_networks(plan);
         Ok(())
+    }
+
+    /// What its ports are passed on to on these networks.
+    pub fn relay(&self, networks: &NetworkPlan) -> Result<Option<Relay>> {
+        networks.relay(&self.remains.ports)
+    }
+
+    /// What is to be attended to for it, each once, as it comes about; all of it before the program is executed.
+    pub fn take_attendants(&mut self) -> Vec<(Duty, Attendant)> {
+        let relay = self.remains.relay.take();
+        let relay = relay.map(|relay| (Duty::Relay, Attendant::new(relay)));
+        // The sockets of a standby wait for the service that it is to have.
+        let sockets = match self.names {
+            Some(_) => self.program.take_names(),
+            None => None,
+        };
+        let names = sockets.and_then(|sockets| {
+            let service = self.names.take()?;
+            Some((Duty::Names, Attendant::new(Names { service, sockets })))
+        });
+        relay.into_iter().chain(names).collect()
     }
 
     /// Takes in what has arrived; false when nothing more will.
@@ -326,10 +341,25 @@ impl Remains {
         self.removal.dismantle()
     }
 
-    /// Takes its rules away, and gives back its addresses and names, which it may be restarted with.
+    /// Lets go of its ports, for who takes them next.
+    /// From here on its ports may be another's, who must not find rules there. A failure is the removal's to tell.
+    pub fn unpublish(&mut self) {
+        if !self.ports.is_empty() && detach(&self.removal.firewall).is_ok() {
+            self.removal.firewall.clear();
+            self.release_ports();
+        }
+    }
+
+    fn release_ports(&mut self) {
+        self.ports.clear();
+        self.relay = None;
+    }
+
+    /// Takes its rules away, and gives back its ports, addresses and names, which it may be restarted with.
     pub fn leave_networks(&mut self) -> Vec<Failure> {
         let mut failures = Vec::from_iter(detach(&self.removal.firewall).err());
         self.removal.firewall.clear();
+        self.release_ports();
         failures.extend(remove_trees(&self.removal.claims));
         failures
     }
@@ -350,7 +380,7 @@ impl Remains {
     }
 
     /// For the next run.
-    pub fn take_ports(&mut self) -> Vec<OwnedFd> {
+    pub fn take_ports(&mut self) -> Vec<Option<OwnedFd>> {
         std::mem::take(&mut self.ports)
     }
 
@@ -409,6 +439,7 @@ fn begin(plan: &Plan, host: &Host, mut spare: Spare, remains: &mut Remains) -> R
         ports if ports.is_empty() => plan.extension.network.reserve()?,
         ports => ports,
     };
+    remains.relay = plan.extension.network.relay(&remains.ports)?;
     let user = &plan.process.user;
     let streams = Streams::make(
         &plan.process,

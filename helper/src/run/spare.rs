@@ -21,7 +21,7 @@ pub struct Spare {
     pub network: Option<OwnedFd>,
     pub rootfs: Option<SpareRoot>,
     /// Reserved for the run before, of the same plan: nobody else was to have them in between.
-    pub ports: Vec<OwnedFd>,
+    pub ports: Vec<Option<OwnedFd>>,
 }
 
 /// A root file system that is mounted, but nowhere.

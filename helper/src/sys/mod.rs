@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod close;
+pub mod datagram;
 pub mod exec;
 pub mod keyring;
 pub mod memory;

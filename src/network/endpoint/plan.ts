@@ -41,7 +41,8 @@ export function planNetworks(
 ): { plan: NetworkPlan; undo: UndoFile | undefined } {
   const { endpoints, ports, resolvers } = networking
   const publishing = publishingEndpoint(endpoints)
-  const { reserve, elements } = planPorts(ports, publishing?.addresses ?? [])
+  const internal = publishing?.network.internal ?? false
+  const { reserve, elements } = planPorts(ports, publishing?.addresses ?? [], internal)
   // What is kept from the world must not tell it names either.
   const upstream = endpoints.every(({ network }) => network.internal) ? [] : resolvers
   const { names, inside } = planNames({
@@ -89,9 +90,8 @@ export function planChange(
   const joined = after.endpoints.filter((each) => !isOn(before, each))
   const [links, removals] = [joined.map(planEndpoint), left.map(planRemoval)]
   const withdrawn = joined.map(planRemoval)
-  const reserved = was.plan.ports
   return {
-    plan: { ...will.plan, ports: reserved },
+    plan: { ...will.plan, ports: heldPorts(was.plan.ports, will.plan.ports) },
     host: [...removals, ...links].flatMap(({ host }) => host),
     inside: [
       ...[...removals, ...links].flatMap(({ inside }) => inside),
@@ -114,6 +114,22 @@ export function planChange(
     ],
     undoFile: will.undo,
   }
+}
+
+/** Those that were reserved at its start, each passed on to where it leads now. */
+function heldPorts(was: NetworkPlan['ports'], will: NetworkPlan['ports']): NetworkPlan['ports'] {
+  return was.map(({ protocol, address, port, optional }) => {
+    const now = will.find(
+      (each) => each.protocol === protocol && each.address === address && each.port === port,
+    )
+    return {
+      protocol,
+      address,
+      port,
+      ...(optional && { optional }),
+      ...(now?.relay && { relay: now.relay }),
+    }
+  })
 }
 
 /** The network by which its ports are reached: the first that has a way in. */

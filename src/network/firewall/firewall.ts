@@ -53,6 +53,8 @@ export function baseTable(): FirewallCommand[] {
     baseChain('forward', 'filter', 'forward', 0),
     // Whatever is addressed to the host itself, from outside, from containers and from the host's own programs.
     rule('prerouting', [toHost(), { jump: { target: 'ports' } }]),
+    // The kernel routes nothing from ::1 to elsewhere: the sockets that reserve the ports pass it on.
+    rule('output', [match('==', daddr(6), '::1'), { accept: null }]),
     rule('output', [toHost(), { jump: { target: 'ports' } }]),
     ...([4, 6] as const).flatMap((family) => [
       rule('ports', [dnat(family, [daddr(family), L4PROTO, DPORT], `ports${family}at`)]),

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { keelsonError, type KeelsonError } from '../../errors.ts'
 import { show } from '../../util/printable.ts'
-import { formatAddress, parseAddress, type Address } from '../addresses/address.ts'
+import { formatAddress, parseAddress, type Address, type Family } from '../addresses/address.ts'
 import type { PortElement } from './firewall.ts'
 import type { NetworkPlan } from '../../runtime/network-protocol.ts'
 
@@ -67,35 +67,98 @@ export function normalizePorts(specs: readonly (PortSpec | string | number)[]): 
   return ports
 }
 
-/** Sockets to hold and elements to add, for a container with these addresses. Every port has its number by now. */
+type Reservation = NetworkPlan['ports'][number]
+
+const ANY = { 4: '0.0.0.0', 6: '::' } as const
+const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const
+
+/**
+ * Sockets to hold and elements to add, for a container with these addresses. Every port has its number by now.
+ *
+ * The kernel forwards within a family, and not from `::1`; the rest the sockets themselves pass on. So a port is reached by both families
+ * of the host's addresses, whatever the container has.
+ *
+ * @param internal no other host reaches the container: the kernel sees to that, and for the rest loopback is all there is
+ * @throws `KEELSON_INVALID_OPTION` for SCTP on an address of a family that the container has none of
+ */
 export function planPorts(
   ports: readonly PublishedPort[],
   addresses: readonly Address[],
-): { reserve: NetworkPlan['ports']; elements: PortElement[] } {
+  internal: boolean,
+): { reserve: Reservation[]; elements: PortElement[] } {
   const planned = ports.flatMap((port) =>
-    addresses
-      .filter(({ family }) => port.hostIp === undefined || isIP(port.hostIp) === family)
-      .map((address) => planPort(port, address)),
+    familiesOf(port).map((family) => {
+      const own = addresses.find((address) => address.family === family)
+      if (own !== undefined) return forwarded(port, own)
+      const [other] = addresses
+      return other === undefined ? {} : relayed(port, family, other, internal)
+    }),
   )
   return {
-    reserve: planned.map(({ reserve }) => reserve),
-    elements: planned.map(({ element }) => element),
+    reserve: planned.flatMap(({ reserve }) => reserve ?? []),
+    elements: planned.flatMap(({ element }) => element ?? []),
   }
 }
 
-function planPort({ container, host, hostIp, protocol }: PublishedPort, address: Address) {
+interface PlannedPort {
+  reserve?: Reservation
+  element?: PortElement
+}
+
+function familiesOf({ hostIp }: PublishedPort): Family[] {
+  return hostIp === undefined ? [4, 6] : [isIP(hostIp) === 6 ? 6 : 4]
+}
+
+/** By the kernel. */
+function forwarded(
+  { container, host, hostIp, protocol }: PublishedPort,
+  address: Address,
+): PlannedPort {
   const { family } = address
-  const everywhere = hostIp === undefined || hostIp === '0.0.0.0' || hostIp === '::'
-  const any = family === 4 ? '0.0.0.0' : '::'
-  const element: PortElement = {
-    protocol,
-    family,
-    ...(!everywhere && { host: canonical(hostIp) }),
-    hostPort: host,
-    address: formatAddress(address),
-    port: container,
+  const everywhere = isEverywhere(hostIp)
+  const at = everywhere ? ANY[family] : canonical(hostIp)
+  const to = { address: formatAddress(address), port: container }
+  const byLoopback = family === 6 && (everywhere || at === LOOPBACK[6]) && protocol !== 'sctp'
+  return {
+    reserve: { protocol, address: at, port: host, ...(byLoopback && { relay: to }) },
+    element: { protocol, family, ...(!everywhere && { host: at }), hostPort: host, ...to },
   }
-  return { reserve: { protocol, address: everywhere ? any : hostIp, port: host }, element }
+}
+
+/** To the other family. */
+function relayed(
+  { container, host, hostIp, protocol }: PublishedPort,
+  family: Family,
+  address: Address,
+  internal: boolean,
+): PlannedPort {
+  if (protocol === 'sctp') {
+    // Nobody asked for this address.
+    if (hostIp === undefined) return {}
+    throw invalid(
+      `publishes SCTP at ${hostIp}, and the container has no such address`,
+      `Give the network a subnet of IPv${family}, or publish at an address of IPv${address.family}.`,
+    )
+  }
+  if (internal && hostIp !== undefined && !isLoopback(hostIp) && !isEverywhere(hostIp)) return {}
+  const everywhere = internal ? LOOPBACK[family] : ANY[family]
+  return {
+    reserve: {
+      protocol,
+      address: isEverywhere(hostIp) ? everywhere : canonical(hostIp),
+      port: host,
+      relay: { address: formatAddress(address), port: container },
+      ...(hostIp === undefined && { optional: true }),
+    },
+  }
+}
+
+function isEverywhere(hostIp: string | undefined): hostIp is undefined | '0.0.0.0' | '::' {
+  return hostIp === undefined || canonical(hostIp) === ANY[4] || canonical(hostIp) === ANY[6]
+}
+
+function isLoopback(hostIp: string): boolean {
+  return hostIp.startsWith('127.') || canonical(hostIp) === LOOPBACK[6]
 }
 
 function canonical(text: string): string {

@@ -82,8 +82,11 @@ describe('a change', () => {
     expect(rules).toContain('10.2.0.2')
     expect(change.release).toEqual([`/run/networks/${a.id}/undo/${container}`])
     expect(change.undoFile?.path).toBe(`/run/networks/${b.id}/undo/${container}`)
-    // What is held for it are the sockets of its start.
-    expect(change.plan.ports).toEqual(planNetworks(places, networking(onA)).plan.ports)
+    // What is held for it are the sockets of its start; what the kernel does not forward is passed on to where the rest goes.
+    const held = planNetworks(places, networking(onA)).plan.ports
+    const where = ({ protocol, address, port }: (typeof held)[0]) => [protocol, address, port]
+    expect(change.plan.ports.map(where)).toEqual(held.map(where))
+    expect(change.plan.ports.map(({ relay }) => relay?.address)).toEqual([undefined, '10.2.0.2'])
   })
 
   test('to one more of a lower priority moves nothing', () => {
