@@ -90,8 +90,8 @@ export class Aftermath {
     const there = {
       // An engine that closes still removes some.
       containers: (id) => ids.has(id) || /^\..*\.removing$/.test(id),
-      // One that has removed itself since.
-      leavesName: (id) => !ids.has(id),
+      // One that has removed itself meanwhile.
+      leavesName: () => true,
       networks: (name) => names.has(name),
       volumes: (name) => volumes.has(name) || /^\..*\.removing$/.test(name),
     }

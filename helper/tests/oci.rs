@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::host::hierarchies;
+use support::host::{hierarchies, wait_for_end};
 use support::oci::{Runtime, receive, script};
 
 #[test]
@@ -310,7 +310,7 @@ fn a_create_that_is_killed_leaves_nothing_that_cannot_be_deleted() {
     let pidfd = support::host::watch(state["pid"].as_u64().unwrap() as u32);
     create.kill().unwrap();
     create.wait().unwrap();
-    support::host::wait_for_end(&pidfd);
+    wait_for_end(&pidfd);
     drop(pipe);
     assert_eq!(bundle.state()["status"], "stopped");
     assert!(bundle.error("start").contains("stopped"));
@@ -400,6 +400,36 @@ fn a_terminal_reaches_the_console_socket() {
     // Its other side gone, a terminal says EIO.
     let _ = master.read_to_end(&mut text);
     assert_eq!(String::from_utf8_lossy(&text), "/dev/pts/0\r\n30 90\r\n");
+}
+
+#[test]
+fn a_process_reaches_the_pidfd_socket() {
+    let runtime = Runtime::new();
+    let bundle = runtime.bundle("pidfd", &["sleep", "1000"]);
+    bundle.write();
+    let socket = bundle.file("pidfd.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // What a container inherits would keep a pipe open.
+    let call = |args: &[&[&str]]| {
+        let mut command = runtime.command(&args.concat());
+        let none = Stdio::null;
+        let status = command.stdin(none()).stdout(none()).stderr(none()).status();
+        assert!(status.unwrap().success());
+    };
+    let option = ["--pidfd-socket", &socket];
+    call(&[
+        &["create", "--bundle", bundle.path()],
+        &option,
+        &[&bundle.id],
+    ]);
+    let first = receive(&listener);
+    bundle.ok("start");
+    let program = [&bundle.id, "sleep", "1000"];
+    call(&[&["exec", "--detach"], &option, &program]);
+    let second = receive(&listener);
+    bundle.kill();
+    wait_for_end(&first);
+    wait_for_end(&second);
 }
 
 #[test]

@@ -106,6 +106,8 @@ async function forget(
 /** Its ports were forwarded to an address that may be another's next. */
 async function undoPorts(helper: Helper, directory: string, container: string): Promise<void> {
   const file = join(directory, container)
+  // A change that was not made.
+  await rm(`${file}.new`, { force: true })
   const text = await readFile(file, 'utf8').catch(() => undefined)
   if (text === undefined) return
   await helper.request('network.apply', { links: [], firewall: parseCommands(text) })

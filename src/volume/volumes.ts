@@ -133,8 +133,9 @@ async function pruneOne(volume: Volume): Promise<{ name: string; bytes: number }
     return { name: volume.name, bytes }
   } catch (error) {
     const code = KeelsonError.is(error) ? error.code : undefined
-    // Somebody began to use it, or removed it, meanwhile.
+    // Somebody began to use it, or removed it, meanwhile, and may have made another.
     if (code === 'KEELSON_VOLUME_IN_USE' || code === 'KEELSON_VOLUME_NOT_FOUND') return undefined
+    if ((error as { errno?: unknown }).errno === 'ENOENT') return undefined
     throw error
   }
 }

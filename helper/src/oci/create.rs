@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 
 use super::arguments::{Arguments, Options};
-use super::console::ConsoleSocket;
+use super::console::{ConsoleSocket, PidfdSocket};
 use super::record::{Record, Status, start_time};
 use super::store::Place;
 use super::{
@@ -133,6 +133,7 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
     refuse_used(&plan.others_cgroups)?;
     let terminal = plan.process.terminal.is_some();
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;
+    let pidfd = PidfdSocket::connect(arguments.value("pidfd-socket"))?;
 
     let place = runtime.store.claim(id)?;
     let mut record = Record {
@@ -191,6 +192,10 @@ fn make(runtime: &Runtime, arguments: &Arguments, detached: bool) -> Result<Crea
         (Some(console), Some(master)) => console.send(master),
         _ => Ok(()),
     };
+    let handed = handed.and_then(|()| match &pidfd {
+        Some(socket) => socket.send("standard", container.pidfd()),
+        None => Ok(()),
+    });
     let told = handed.and_then(|()| match arguments.value("pid-file") {
         Some(path) => write_pid_file(Path::new(path), record.pid),
         None => Ok(()),

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, Options};
-use super::console::ConsoleSocket;
+use super::console::{ConsoleSocket, PidfdSocket};
 use super::create::{check_preserved, write_pid_file};
 use super::record::Status;
 use super::{Runtime, bundle, capabilities, environment, foreground, invalid};
@@ -79,6 +79,7 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     let detached = arguments.has("detach");
     let terminal = process["terminal"] == true;
     let console = ConsoleSocket::connect(arguments.value("console-socket"), terminal, detached)?;
+    let pidfd_socket = PidfdSocket::connect(arguments.value("pidfd-socket"))?;
     let preserved = arguments.number("preserve-fds")?.unwrap_or(0);
     check_preserved(preserved)?;
 
@@ -114,6 +115,9 @@ pub fn exec(runtime: &Runtime, words: Vec<OsString>) -> Result<i32> {
     let master = exec.take_terminal();
     if let (Some(console), Some(master)) = (&console, &master) {
         console.send(master)?;
+    }
+    if let Some(socket) = &pidfd_socket {
+        socket.send("setns", exec.pidfd())?;
     }
     if let Some(path) = arguments.value("pid-file") {
         write_pid_file(Path::new(path), exec.pid().as_raw_nonzero().get())?;

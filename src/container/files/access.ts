@@ -109,7 +109,9 @@ async function whileThere<T>(core: ContainerCore, request: Promise<T>): Promise<
   try {
     return await request
   } catch (error) {
-    await core.mustBeThere()
+    const status = await core.mustBeThere()
+    // Its monitor is at it.
+    if (core.record.options.autoRemove && status === 'exited') throw core.gone()
     throw error
   }
 }
