@@ -42,19 +42,10 @@ test('what guides show compiles', () => {
   expect(compile([given, ...parts])).toEqual([])
 }, 60_000)
 
-test('every guide is linked from the README, and every link leads somewhere', () => {
+test('every guide is linked from the README', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
   const missing = guides().filter((name) => !readme.includes(`docs/guides/${name}`))
   expect(missing).toEqual([])
-  for (const [index, text] of allGuides().entries()) {
-    for (const [, target = ''] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
-      if (/^https?:/.test(target)) continue
-      expect(
-        () => readFileSync(join(FOLDER, target)),
-        `${guides()[index]}: ${target}`,
-      ).not.toThrow()
-    }
-  }
 })
 
 function guides(): string[] {
