@@ -41,7 +41,7 @@ describe('an agent of a container', () => {
     agent.destroy()
   })
 
-  it('keeps connections as any agent does', async () => {
+  it('keeps connections for the next request, when it is asked to', async () => {
     const agent = web.agent({ keepAlive: true, maxSockets: 1 })
     const first = await ask(agent)
     const second = await ask(agent)
@@ -97,7 +97,7 @@ describe('an agent of a container', () => {
 })
 
 describe('a connection that is made at once', () => {
-  it('takes what is written before it stands, and is half closed as any', async () => {
+  it('takes what is written before it stands, and still reads when its writing has ended', async () => {
     const connection = web.createConnection(9000)
     expect(connection.connecting).toBe(true)
     const bytes = Buffer.alloc(1_000_000, 'abcdefg')

@@ -1,23 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { wait, type Container, type CreateOptions, type Network } from '../../src/index.ts'
 import { joinNetwork } from '../../src/network/endpoint/join.ts'
 import { NetworkPlaces } from '../../src/network/places.ts'
-import { lookUp, nameServer, type Lookup } from '../support/names.ts'
-import { networked } from '../support/networked.ts'
+import { ask, networkedWithNames, sh } from '../support/networked.ts'
 
-let world: AsyncDisposable
-const on = networked({ dns: ['192.0.2.2'] })
+const on = networkedWithNames()
 const { start } = on
-beforeAll(async () => {
-  world = await nameServer(on.host.namespaces.outside, '192.0.2.2')
-})
-afterAll(() => world[Symbol.asyncDispose]())
-const sh = (container: Container, script: string) =>
-  container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
-const ask = async (container: Container, method: Lookup, name: string) =>
-  await lookUp((await container.state()).pid, method, name)
 const make = (name: string, more: object = {}): Promise<Network> =>
   on.test.engine.networks.create({ name, ...more })
 const networksOf = async (container: Container) => (await container.inspect()).networks

@@ -4,13 +4,11 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { wait, type Container, type CreateOptions } from '../../src/index.ts'
-import { networked } from '../support/networked.ts'
+import { networked, sh } from '../support/networked.ts'
 import { program } from '../support/program.ts'
 
 const on = networked()
 const { start } = on
-const sh = (container: Container, script: string) =>
-  container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
 
 /** How many of so many pings were answered, and how long it took at least, in milliseconds. */
 async function ping(from: Container, to: string, { count = 1, interval = 1 } = {}) {

@@ -1,11 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
-import type { Container, Network } from '../../src/index.ts'
-import { networked } from '../support/networked.ts'
+import type { Network } from '../../src/index.ts'
+import { networked, sh } from '../support/networked.ts'
 
 const on = networked()
 const { start } = on
-const sh = (container: Container, script: string) =>
-  container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
 const make = (more: object = {}): Promise<Network> =>
   on.test.engine.networks.create({
     name: 'lan',

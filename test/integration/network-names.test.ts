@@ -1,23 +1,14 @@
 import { readdir } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { wait, type Container } from '../../src/index.ts'
-import { lookUp, lookUpBlocking, nameServer, type Lookup } from '../support/names.ts'
-import { networked } from '../support/networked.ts'
+import { lookUp, lookUpBlocking, nameServer } from '../support/names.ts'
+import { ask, networkedWithNames, sh } from '../support/networked.ts'
 
-let world: AsyncDisposable
-const on = networked({ dns: ['192.0.2.2'] })
+const on = networkedWithNames()
 const { start } = on
-beforeAll(async () => {
-  world = await nameServer(on.host.namespaces.outside, '192.0.2.2')
-})
-afterAll(() => world[Symbol.asyncDispose]())
-const sh = (container: Container, script: string) =>
-  container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
 const addressesOf = async (container: Container, of = on.network) =>
   (await of.inspect()).containers[container.id]?.addresses ?? []
-const ask = async (container: Container, method: Lookup, name: string) =>
-  await lookUp((await container.state()).pid, method, name)
 
 describe('names of a network', () => {
   it('are those of its containers: name, id, host name and aliases, in any case', async () => {

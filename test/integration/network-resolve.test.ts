@@ -1,20 +1,13 @@
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Container, NameQuestion } from '../../src/index.ts'
-import { lookUp, lookUpBlocking, nameServer, type Lookup } from '../support/names.ts'
-import { networked } from '../support/networked.ts'
+import { describe, expect, it } from 'vitest'
+import type { NameQuestion } from '../../src/index.ts'
+import { lookUp, lookUpBlocking } from '../support/names.ts'
+import { ask, networkedWithNames } from '../support/networked.ts'
 
-let world: AsyncDisposable
-const on = networked({ dns: ['192.0.2.2'] })
+const on = networkedWithNames()
 const { start } = on
-beforeAll(async () => {
-  world = await nameServer(on.host.namespaces.outside, '192.0.2.2')
-})
-afterAll(() => world[Symbol.asyncDispose]())
-const ask = async (container: Container, method: Lookup, name: string) =>
-  await lookUp((await container.state()).pid, method, name)
 const files = async () => {
   const directory = join(on.test.runRoot, 'networks', on.network.id, 'resolvers')
   return await readdir(directory).catch(() => [])

@@ -2,12 +2,10 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { wait, type Container, type CreateOptions } from '../../src/index.ts'
-import { networked } from '../support/networked.ts'
+import { networked, sh } from '../support/networked.ts'
 
 const on = networked()
 const { start } = on
-const sh = (container: Container, script: string) =>
-  container.exec(['/bin/busybox', 'sh', '-c', script], { reject: false })
 const addressOf = async (container: Container, family: 4 | 6 = 4) => {
   const { containers } = await on.network.inspect()
   const addresses = containers[container.id]?.addresses ?? []

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
-import type { Container, CreateOptions, Network, Warning } from '../../src/index.ts'
+import type { Container, CreateOptions, Network, RunningProcess, Warning } from '../../src/index.ts'
 import { testEngine, type TestEngine } from './engine.ts'
+import { lookUp, nameServer, type Lookup } from './names.ts'
 import { networkHost, type NetworkHost } from './network-namespace.ts'
 
 /** What tests of networks stand on; each is there from the hooks on. */
@@ -13,6 +14,27 @@ export interface Networked {
   warnings: Warning[]
   /** A container on `net` that sleeps. */
   start: (options?: Partial<CreateOptions>) => Promise<Container>
+}
+
+/** {@link networked}, with containers whose resolver is `dns-server.mjs` on the other host. */
+export function networkedWithNames(): Networked {
+  const on = networked({ dns: ['192.0.2.2'] })
+  let server: AsyncDisposable
+  beforeAll(async () => {
+    server = await nameServer(on.host.namespaces.outside, '192.0.2.2')
+  })
+  afterAll(() => server[Symbol.asyncDispose]())
+  return on
+}
+
+/** Runs a line of shell in a container, whatever its exit code. */
+export function sh(container: Container, line: string): RunningProcess {
+  return container.exec(['/bin/busybox', 'sh', '-c', line], { reject: false })
+}
+
+/** What the name service of a container answers. */
+export async function ask(container: Container, method: Lookup, name: string): Promise<unknown> {
+  return await lookUp((await container.state()).pid, method, name)
 }
 
 /**

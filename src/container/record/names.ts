@@ -130,7 +130,11 @@ async function lockAndDrop(
   return await dropStale(places, name)
 }
 
-/** Removes a name that no container has any more, under the lock of names. @returns the id of the container that has it */
+/**
+ * Removes a name whose container is gone; the caller holds the lock of names.
+ *
+ * @returns the id of the container that has it, when there is one
+ */
 export async function dropStale(
   places: ContainerPlaces,
   name: string,
