@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use super::clock;
 use super::log::{Log, Source};
 use super::monitor::{Monitor, Token};
-use super::plan::{MonitorPlan, StopPlan};
+use super::plan::MonitorPlan;
 use super::relay::{CONTAINERS, STDERR, STDIN, STDOUT, TERMINAL};
-use super::requests::{Request, Stop};
+use super::requests::Request;
 use super::restart::{self, Next, Run};
 use super::state::{self, Status};
 use super::timers::Timer;
+use super::waiters::{Awaited, Waiter};
 use crate::attendant::{Attendants, Duty};
 use crate::error::{Failure, Result};
 use crate::protocol::{Event, raw};
@@ -39,20 +40,6 @@ impl Life {
     pub fn lasted(&self) -> Duration {
         self.began.elapsed()
     }
-}
-
-pub struct Waiter {
-    pub request: Request,
-    pub awaited: Awaited,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
-    /// The first start, and any one after a `restart`.
-    Start,
-    /// The end of the present run.
-    End,
-    Frozen,
 }
 
 impl Monitor<'_> {
@@ -90,122 +77,6 @@ impl Monitor<'_> {
 
     pub fn is_paused(&self) -> bool {
         self.life.as_ref().is_some_and(|life| life.frozen)
-    }
-
-    /// One that was never asked to start has nothing to kill: it ends, and lets go those who are attached.
-    pub fn kill(&mut self, request: Request, stop: bool) -> Result<()> {
-        if self.plan.is_none() && stop {
-            self.answer(request, Ok(raw(&self.state)));
-            self.end();
-            return Ok(());
-        }
-        if self.ask_for_end(request, stop)? {
-            self.kill_processes();
-        }
-        Ok(())
-    }
-
-    pub fn stop(&mut self, request: Request, stop: &Stop) -> Result<()> {
-        let plan = self.stop_plan(stop);
-        if self.ask_for_end(request, true)? {
-            self.begin_to_stop(plan);
-        }
-        Ok(())
-    }
-
-    pub fn restart(&mut self, request: Request, stop: &Stop) -> Result<()> {
-        if self.life.is_none() && self.state.status != Status::Restarting {
-            return Err(Failure::kind("restart the container", "not-running"));
-        }
-        let plan = self.stop_plan(stop);
-        self.state.stopped = false;
-        self.again = self.life.is_some();
-        self.waiters.push(Waiter {
-            request,
-            awaited: Awaited::Start,
-        });
-        match self.life {
-            Some(_) => self.begin_to_stop(plan),
-            None => self.timers.set(Timer::Restart, Duration::ZERO),
-        }
-        Ok(())
-    }
-
-    /// Whether there is something to be ended; else the request has had its answer.
-    fn ask_for_end(&mut self, request: Request, stop: bool) -> Result<bool> {
-        if self.plan.is_none() {
-            return Err(Failure::kind("stop the container", "not-running"));
-        }
-        if stop && !self.over {
-            self.state.stopped = true;
-            // Whoever wanted it to start again is refused.
-            self.again = false;
-            self.fail_waiters(Awaited::Start, "cancelled");
-        }
-        if self.life.is_some() {
-            self.await_end(request);
-            return Ok(true);
-        }
-        if stop && self.state.status == Status::Restarting {
-            self.timers.clear(Timer::Restart);
-            self.await_end(request);
-            self.settle(None);
-        } else {
-            self.answer(request, Ok(raw(&self.state)));
-        }
-        Ok(false)
-    }
-
-    pub fn begin_to_stop(&mut self, plan: StopPlan) {
-        let Some(life) = &mut self.life else {
-            return;
-        };
-        let patience = plan.patience();
-        if patience == Some(Duration::ZERO) {
-            self.kill_processes();
-        } else {
-            let _ = life.container.signal(plan.signal);
-            if std::mem::take(&mut life.frozen) || life.freezing.take().is_some() {
-                let _ = life.container.freeze(false);
-            }
-            self.fail_waiters(Awaited::Frozen, "cancelled");
-            self.timers.clear(Timer::Freeze);
-            if let Some(patience) = patience {
-                self.timers.set(Timer::Kill, patience);
-            }
-        }
-        if self.state.status != Status::Created {
-            self.state.status = Status::Stopping;
-            self.tell_state();
-        }
-    }
-
-    /// SIGKILL to every process; a frozen one dies of it only when it thaws.
-    pub fn kill_processes(&mut self) {
-        if let Some(life) = &mut self.life {
-            life.container.kill_all();
-            life.freezing = None;
-            if std::mem::take(&mut life.frozen) || self.timers.is_set(Timer::Freeze) {
-                let _ = life.container.freeze(false);
-            }
-        }
-        self.timers.clear(Timer::Freeze);
-        self.fail_waiters(Awaited::Frozen, "cancelled");
-    }
-
-    /// A detached container is given its time to stop, as if it had been asked; but it counts as not asked, so that its
-    /// policy applies when the host is up again.
-    pub fn terminate(&mut self) {
-        self.terminating = true;
-        let plan = self.stop_plan(&Stop::default());
-        match self.life {
-            Some(_) => self.begin_to_stop(plan),
-            None if self.state.status == Status::Restarting => {
-                self.timers.clear(Timer::Restart);
-                self.settle(None);
-            }
-            None => self.over = true,
-        }
     }
 
     pub fn begin_life(&mut self) {
@@ -429,7 +300,7 @@ impl Monitor<'_> {
     }
 
     /// After a run, or in place of the next one: again, or the end.
-    fn settle(&mut self, run: Option<Run>) {
+    pub(super) fn settle(&mut self, run: Option<Run>) {
         let Some(plan) = &self.plan else {
             return;
         };
@@ -462,7 +333,7 @@ impl Monitor<'_> {
     }
 
     /// The container has ended for good: tells so, removes what the plan names, and lets the connections go.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         // Who hears that it has ended may remove its networks.
         let mut errors = self.remains.leave_networks();
         self.tell_state();
@@ -537,24 +408,5 @@ impl Monitor<'_> {
             container: &container,
             state: &state,
         });
-    }
-
-    pub(super) fn answer_waiters(
-        &mut self,
-        awaited: Awaited,
-        result: &Result<Box<RawValue>, Box<RawValue>>,
-    ) {
-        let (done, rest) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter: &Waiter| waiter.awaited == awaited);
-        self.waiters = rest;
-        for Waiter { request, .. } in done {
-            self.answer(request, result.clone());
-        }
-    }
-
-    fn fail_waiters(&mut self, awaited: Awaited, kind: &'static str) {
-        let failure = Failure::kind("wait for the container", kind);
-        self.answer_waiters(awaited, &Err(raw(&failure)));
     }
 }

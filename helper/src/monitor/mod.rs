@@ -8,6 +8,7 @@ mod attachment;
 mod checks;
 mod clock;
 mod door;
+mod ends;
 mod execs;
 mod health;
 mod journal;
@@ -24,6 +25,7 @@ mod restart;
 mod state;
 mod timers;
 mod update;
+mod waiters;
 
 pub use clock::now;
 use std::convert::Infallible;

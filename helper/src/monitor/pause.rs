@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::lifecycle::{Awaited, Waiter};
 use super::monitor::Monitor;
 use super::requests::Request;
 use super::state::Status;
 use super::timers::Timer;
+use super::waiters::{Awaited, Waiter};
 use crate::error::{Failure, Result};
 use crate::protocol::raw;
 

@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::attachment::Attachment;
-use super::lifecycle::{Awaited, Waiter};
 use super::monitor::Monitor;
 use super::plan::{RestartPlan, StopPlan};
 use super::relay;
+use super::waiters::{Awaited, Waiter};
 use crate::error::{Failure, Result};
 use crate::protocol::{Envelope, decode, raw};
 use crate::run::ConsoleSize;

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::message::{Record, kind};
+use super::record::{Record, kind};
 
 /// Of one name, and bytes of one file.
 const MAX_CONTAINERS: usize = 256;

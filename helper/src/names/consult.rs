@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::book::record;
 use super::forward::{Asker, is_temporary};
-use super::message::{Query, Record};
+use super::message::Query;
+use super::record::Record;
 use crate::protocol::{FrameReader, decode, encode};
 
 /// Of one network, and bytes of one file.
@@ -245,7 +246,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::names::message::kind;
+    use crate::names::record::kind;
 
     fn question(name: &[u8]) -> Query {
         let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

@@ -9,6 +9,7 @@ mod book;
 mod consult;
 mod forward;
 mod message;
+mod record;
 mod server;
 mod sockets;
 

@@ -1,6 +1,7 @@
 //! nf_tables (linux/netfilter/nf_tables.h): commands in the words of libnftables-json(5), as far as Keelson uses them, as one batch.
 
 mod expression;
+mod operand;
 mod set;
 mod value;
 
