@@ -5,7 +5,9 @@ import { expect, onTestFinished, test } from 'vitest'
 import { openCgroupBase } from '../../src/runtime/cgroup-base.ts'
 import { planContainerCgroups } from '../../src/runtime/cgroup.ts'
 import { readHostFacts } from '../../src/runtime/host.ts'
+import { testEngine } from '../support/engine.ts'
 import { stop } from '../support/process.ts'
+import { root } from '../support/repository.ts'
 
 test('the facts are those of this machine', async () => {
   const host = await readHostFacts()
@@ -43,4 +45,16 @@ test('a place for cgroups is made in which a container finds every controller', 
   for (const directory of [v2, ...Object.values(v1 ?? {})]) {
     if (directory !== undefined) spawnSync('rmdir', [directory])
   }
+})
+
+test('an engine says which version it is, and what this host lacks and the remedy', async () => {
+  await using on = await testEngine()
+  const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
+    version: string
+  }
+  expect(on.engine.version()).toEqual({ keelson: version, helper: version })
+  const found = await on.engine.doctor()
+  expect(found.find(({ code }) => code === 'kernel')).toMatchObject({ ok: true })
+  // A finding that is not ok names its remedy; one that is has none to name.
+  expect(found.filter(({ ok, remedy }) => ok === (remedy !== undefined))).toEqual([])
 })
