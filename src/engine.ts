@@ -180,7 +180,17 @@ export class Engine implements AsyncDisposable {
     return await this.#core.df()
   }
 
-  /** What this host cannot do, and the remedy; what it can, too, with `ok: true`. */
+  /**
+   * What this host cannot do, and the remedy; what it can, too, with `ok: true`.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * for (const { ok, message, remedy } of await engine.doctor()) if (!ok) console.log(message, remedy)
+   * ```
+   */
   async doctor(): Promise<Diagnosis[]> {
     return await this.#core.doctor()
   }

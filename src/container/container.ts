@@ -81,6 +81,18 @@ export class Container extends LivingContainer {
    * Executes a program in it and returns when it runs: a handle like a `ChildProcess`. With `tty`, on a terminal of its own.
    *
    * @throws as {@link Container.exec} does before the program runs
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await using shell = await container.spawn(['sh'], { tty: true })
+   * shell.stdin.end('exit 3\n')
+   * shell.stdout.pipe(process.stdout)
+   * console.log((await shell.wait()).exitCode)
+   * ```
    */
   async spawn(
     command: string | readonly string[],
@@ -93,6 +105,17 @@ export class Container extends LivingContainer {
    * Connects to the standard streams of its program. Before `start()` nothing that it writes is missed; any number may attach.
    *
    * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_INVALID_OPTION`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await using attachment = await container.attach()
+   * attachment.stdout.pipe(process.stdout)
+   * await attachment.closed
+   * ```
    */
   async attach(options: AttachOptions = {}): Promise<Attachment> {
     return await Attachment.open(await attachTarget(this.core), options)
@@ -243,7 +266,20 @@ export class Container extends LivingContainer {
     return streamStats(statsTarget(this.core, this.configuration), options)
   }
 
-  /** Its processes, in order of pid. @throws `KEELSON_CONTAINER_STATE` when it does not run */
+  /**
+   * Its processes, in order of pid.
+   *
+   * @throws `KEELSON_CONTAINER_STATE` when it does not run
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * for (const { pid, command } of await container.top()) console.log(pid, command)
+   * ```
+   */
   async top(): Promise<ContainerProcess[]> {
     await this.core.mustAllow('read its processes')
     const { record, context } = this.core
@@ -284,6 +320,16 @@ export class Container extends LivingContainer {
    *
    * @throws `KEELSON_INVALID_OPTION`, `KEELSON_FILE_NOT_FOUND`, `KEELSON_NOT_A_DIRECTORY`, `KEELSON_FILE_EXISTS` (a mount is in the way),
    *   `KEELSON_ARCHIVE_INVALID`, `KEELSON_PERMISSION`, `KEELSON_NO_SPACE`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.copyIn('site/.', '/usr/share/nginx/html')
+   * await container.copyIn({ 'motd': 'hello' }, '/etc', { mode: 0o644 })
+   * ```
    */
   async copyIn(source: CopySource, path: string, options: CopyInOptions = {}): Promise<void> {
     await copyIn(containerAccess(this.core), source, path, options)
@@ -298,6 +344,15 @@ export class Container extends LivingContainer {
    *
    * @throws (or fails the stream with) `KEELSON_FILE_NOT_FOUND`, `KEELSON_NOT_A_FILE`, `KEELSON_NOT_A_DIRECTORY`, `KEELSON_PERMISSION`,
    *   `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.copyOut('/var/log', 'logs')
+   * ```
    */
   copyOut(path: string, options?: CopyOutOptions): Readable
   copyOut(path: string, to: string, options?: CopyOutOptions): Promise<void>
@@ -316,12 +371,34 @@ export class Container extends LivingContainer {
    * What it changed in its root file system since it was made, a directory before what is in it. What is mounted in it does not count.
    *
    * @throws `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * for (const { kind, path } of await container.diff()) console.log(kind, path)
+   * ```
    */
   async diff(options: SignalOption = {}): Promise<FileChange[]> {
     return await diffContainer(containerAccess(this.core), options)
   }
 
-  /** Its whole root file system as a tar archive, without what is mounted in it. `engine.images.import` makes an image of it. */
+  /**
+   * Its whole root file system as a tar archive, without what is mounted in it. `engine.images.import` makes an image of it.
+   *
+   * @example
+   * ```ts
+   * import { createWriteStream } from 'node:fs'
+   * import { pipeline } from 'node:stream/promises'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await pipeline(container.export(), createWriteStream('web.tar'))
+   * ```
+   */
   export(options: SignalOption = {}): Readable {
     return exportRoot(containerAccess(this.core), options)
   }
@@ -331,6 +408,16 @@ export class Container extends LivingContainer {
    * own options and `changes`. It is ready to run and to be pushed. Running, it stands still meanwhile.
    *
    * @throws `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_OPTION`, `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * const image = await container.commit({ reference: 'web:2' })
+   * await engine.run(image, ['true'])
+   * ```
    */
   async commit(options: CommitOptions = {}): Promise<Image> {
     return await commitContainer(containerAccess(this.core), options)

@@ -146,7 +146,18 @@ export class Containers {
     )
   }
 
-  /** Those that run, or all, newest first. */
+  /**
+   * Those that run, or all, newest first.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const failed = await engine.containers.list({ filters: { status: 'exited', label: 'app=shop' } })
+   * for (const { name, image } of failed) console.log(name, image)
+   * ```
+   */
   async list(options: ListOptions = {}): Promise<Container[]> {
     this.#mustBeOpen()
     refuseUnknown(options, ['all', 'filters'], 'list()')
@@ -159,7 +170,18 @@ export class Containers {
       .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
   }
 
-  /** Removes containers that do not run. Those that were never started too. */
+  /**
+   * Removes containers that do not run. Those that were never started too.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const { containers } = await engine.containers.prune({ filters: { label: 'app=shop' } })
+   * console.log(containers)
+   * ```
+   */
   async prune(
     options: { filters?: Omit<ContainerFilters, 'status'> } = {},
   ): Promise<PrunedContainers> {

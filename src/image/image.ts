@@ -123,6 +123,15 @@ export class Image {
    * Gives the image another name, taking it from whatever image had it.
    *
    * @throws `KEELSON_INVALID_REFERENCE`, also for a reference with a digest; `KEELSON_IMAGE_NOT_FOUND` when it was removed meanwhile
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('app:1')
+   * await image.tag('registry.example.com/app:1')
+   * ```
    */
   async tag(reference: string): Promise<Image> {
     return await this.#owner.tag(this, reference)
@@ -141,6 +150,16 @@ export class Image {
    * Removes the image with all its names, and what nothing else needs of its content.
    *
    * @throws `KEELSON_IMAGE_IN_USE` when a container was made from it, unless `force`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('app:1')
+   * const { deleted, bytes } = await image.remove()
+   * console.log(deleted, bytes)
+   * ```
    */
   async remove(options: RemoveImageOptions = {}): Promise<RemovedImage> {
     return await this.#owner.remove(this, options)
@@ -189,12 +208,34 @@ export class Image {
    * The image as one tar archive: an OCI image layout that `docker load`, `podman load`, `skopeo` and `engine.images.load` read.
    *
    * @param references the names it is to have in there. Default: all of its own
+   *
+   * @example
+   * ```ts
+   * import { createWriteStream } from 'node:fs'
+   * import { pipeline } from 'node:stream/promises'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('app:1')
+   * await pipeline(image.save(), createWriteStream('app.tar'))
+   * ```
    */
   save(references?: readonly string[], options: { signal?: AbortSignal } = {}): Readable {
     return this.#owner.save(this, references, options.signal)
   }
 
-  /** How it was made, oldest step first, as far as the build tool told. */
+  /**
+   * How it was made, oldest step first, as far as the build tool told.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.get('app:1')
+   * for (const { createdBy, size } of await image.history()) console.log(size, createdBy)
+   * ```
+   */
   async history(): Promise<ImageHistory[]> {
     const layers = this.#documents.layers.values()
     return this.config.history.map((entry) => {

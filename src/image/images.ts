@@ -252,6 +252,15 @@ export class Images {
    * @param source a path, bytes or a stream of a tar archive, plain, gzip or (where Node has it) zstd
    * @throws `KEELSON_ARCHIVE_INVALID`, `KEELSON_LAYER_*`, `KEELSON_INVALID_REFERENCE`, `KEELSON_INVALID_PLATFORM`, `KEELSON_UNSUPPORTED`,
    * `KEELSON_NO_SPACE`, `KEELSON_PERMISSION`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const image = await engine.images.import('root.tar.gz', { reference: 'base:1' })
+   * await engine.run(image, ['/bin/true'])
+   * ```
    */
   async import(
     source: ArchiveSource,
@@ -281,6 +290,15 @@ export class Images {
   /**
    * Removes images that nothing uses, and all content that no image and no container needs: what failed pulls left, too. Waits for pulls that
    * are running, in any process.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const { bytes } = await engine.images.prune({ all: true })
+   * console.log(bytes)
+   * ```
    */
   async prune(options: PruneOptions = {}): Promise<PrunedImages> {
     return await this.#stored.prune(options)

@@ -108,7 +108,18 @@ export class Networks {
     }
   }
 
-  /** Newest first. */
+  /**
+   * Newest first.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const networks = await engine.networks.list({ filters: { driver: 'bridge', label: 'app=shop' } })
+   * for (const { name } of networks) console.log(name)
+   * ```
+   */
   async list(options: { filters?: NetworkFilters } = {}): Promise<Network[]> {
     const { filters = {} } = options
     return (await loadNetworks(this.#context.places))
@@ -117,7 +128,20 @@ export class Networks {
       .map((record) => new Network(this.#context, record))
   }
 
-  /** Removes those that no container is on. @returns their names */
+  /**
+   * Removes those that no container is on.
+   *
+   * @returns their names
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const { networks } = await engine.networks.prune()
+   * console.log(networks)
+   * ```
+   */
   async prune(options: { filters?: NetworkFilters } = {}): Promise<{ networks: string[] }> {
     const networks = await this.list(options)
     const pruned = await Promise.all(

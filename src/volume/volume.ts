@@ -100,6 +100,17 @@ export class Volume {
    *
    * @throws `KEELSON_UNSUPPORTED` where its files are mounted for each container anew; the stream fails with `KEELSON_VOLUME_NOT_FOUND`,
    *   `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { createWriteStream } from 'node:fs'
+   * import { pipeline } from 'node:stream/promises'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const volume = await engine.volumes.get('data')
+   * await pipeline(volume.export(), createWriteStream('data.tar'))
+   * ```
    */
   export({ signal }: { signal?: AbortSignal } = {}): Readable {
     const directory = this.#mustHavePath()
@@ -121,6 +132,16 @@ export class Volume {
    *
    * @throws `KEELSON_ARCHIVE_INVALID`, `KEELSON_UNSUPPORTED` as {@link Volume.export}, `KEELSON_VOLUME_NOT_FOUND`, `KEELSON_NO_SPACE`,
    *   `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { createReadStream } from 'node:fs'
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const volume = await engine.volumes.get('data')
+   * await volume.import(createReadStream('data.tar'))
+   * ```
    */
   async import(
     archive: Uint8Array | AsyncIterable<Uint8Array>,
@@ -144,6 +165,15 @@ export class Volume {
    *
    * @throws `KEELSON_INVALID_OPTION`, `KEELSON_NAME_IN_USE`, `KEELSON_UNSUPPORTED` as {@link Volume.export}, `KEELSON_VOLUME_NOT_FOUND`,
    *   `KEELSON_NO_SPACE`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const volume = await engine.volumes.get('data')
+   * await volume.clone('data-of-test')
+   * ```
    */
   async clone(name: string, { signal }: { signal?: AbortSignal } = {}): Promise<Volume> {
     checkVolumeName(name, 'name')
@@ -170,6 +200,16 @@ export class Volume {
    * What it takes on its disk. Blocks that a clone shares count with each.
    *
    * @throws `KEELSON_UNSUPPORTED` as {@link Volume.export}, `KEELSON_VOLUME_NOT_FOUND`, `KEELSON_IO`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const volume = await engine.volumes.get('data')
+   * const { bytes, inodes } = await volume.size()
+   * console.log(bytes, inodes)
+   * ```
    */
   async size({ signal }: { signal?: AbortSignal } = {}): Promise<VolumeSize> {
     const path = this.#mustHavePath()

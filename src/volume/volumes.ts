@@ -76,7 +76,18 @@ export class Volumes {
     return new Volume(this.#context, record)
   }
 
-  /** Newest first. */
+  /**
+   * Newest first.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const unused = await engine.volumes.list({ filters: { dangling: true, label: 'app=shop' } })
+   * for (const { name } of unused) console.log(name)
+   * ```
+   */
   async list(options: { filters?: VolumeFilters } = {}): Promise<Volume[]> {
     const { filters = {} } = options
     const records = await loadVolumes(this.#context.places)
@@ -93,6 +104,15 @@ export class Volumes {
    * Removes those that no container uses and that nobody has named; with `all`, named ones too.
    *
    * @throws `KEELSON_VOLUME_DRIVER`, `KEELSON_IO`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const { volumes, bytes } = await engine.volumes.prune()
+   * console.log(volumes, bytes)
+   * ```
    */
   async prune(
     options: { all?: boolean; filters?: Omit<VolumeFilters, 'dangling'> } = {},

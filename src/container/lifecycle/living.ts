@@ -41,6 +41,15 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
    *
    * @throws `KEELSON_CONTAINER_STATE`, `KEELSON_COMMAND_NOT_FOUND`, `KEELSON_COMMAND_NOT_EXECUTABLE`, `KEELSON_MOUNT_FAILED`,
    *   `KEELSON_CGROUP_UNAVAILABLE`, `KEELSON_START_FAILED`, `KEELSON_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.start()
+   * ```
    */
   async start(options: SignalOption = {}): Promise<void> {
     await this.core.turn.run(async () => {
@@ -51,6 +60,15 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
   /**
    * Asks its program to end by the container's stop signal, and kills it when the time is over. No restart policy starts it again. Returns
    * when it has ended; at once when it does not run.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.stop({ timeout: '30s' })
+   * ```
    */
   async stop(options: StopOptions = {}): Promise<void> {
     const timeout =
@@ -69,6 +87,15 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
   /**
    * Sends a signal to its program. `SIGKILL`, the default, ends every process of it, for good (no restart policy starts it again), and
    * returns when they have ended.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.kill('SIGHUP')
+   * ```
    */
   async kill(signal: string | number = 'SIGKILL', options: SignalOption = {}): Promise<void> {
     const number = parseSignal(signal, 'signal')
@@ -77,7 +104,18 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
     this.#tell('container.kill', { signal: signalName(number) })
   }
 
-  /** Stops it as {@link Container.stop} does, when it runs, and starts it. Returns when its program has been executed. */
+  /**
+   * Stops it as {@link Container.stop} does, when it runs, and starts it. Returns when its program has been executed.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.restart({ timeout: '5s' })
+   * ```
+   */
   async restart(options: StopOptions = {}): Promise<void> {
     const timeout =
       options.timeout === undefined ? undefined : parseStopTimeout(options.timeout, 'timeout')
@@ -93,7 +131,19 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
     this.#tell('container.restart')
   }
 
-  /** Freezes all of its processes. */
+  /**
+   * Freezes all of its processes.
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.pause()
+   * await container.unpause()
+   * ```
+   */
   async pause(options: SignalOption = {}): Promise<void> {
     await this.core.ask('pause', 'pause', {}, options.signal)
   }
@@ -103,7 +153,20 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
     await this.core.ask('unpause', 'resume', {}, options.signal)
   }
 
-  /** Gives it another name. @throws `KEELSON_NAME_IN_USE`, `KEELSON_INVALID_OPTION` */
+  /**
+   * Gives it another name.
+   *
+   * @throws `KEELSON_NAME_IN_USE`, `KEELSON_INVALID_OPTION`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.rename('web-old')
+   * ```
+   */
   async rename(name: string): Promise<void> {
     await this.core.turn.run(() => renameContainer(this.core, name))
   }
@@ -112,6 +175,15 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
    * Changes its limits and its restart policy, at once when it runs. What is not given stays.
    *
    * @throws `KEELSON_INVALID_OPTION`, `KEELSON_CGROUP_UNAVAILABLE`
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.update({ memory: '512m', restart: 'on-failure:3' })
+   * ```
    */
   async update(changes: UpdateOptions): Promise<void> {
     await this.core.turn.run(async () => {
@@ -127,6 +199,16 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
    *
    * @returns how the program ended
    * @throws `KEELSON_ABORTED`, `KEELSON_CONTAINER_NOT_FOUND`; with `healthy` also `KEELSON_CONTAINER_STATE` when it ends before
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * const { exitCode, oomKilled } = await container.wait()
+   * console.log(exitCode, oomKilled)
+   * ```
    */
   async wait(
     options: { condition?: WaitCondition; signal?: AbortSignal } = {},
@@ -161,6 +243,15 @@ export class LivingContainer extends ContainerHandle implements AsyncDisposable 
    * and good for nothing but to be removed again, which then returns when all of it is gone.
    *
    * @throws `KEELSON_CONTAINER_STATE` when it runs and `force` is not set; for a dead one `KEELSON_IO` and its like
+   *
+   * @example
+   * ```ts
+   * import { Engine } from 'keelson'
+   *
+   * await using engine = await Engine.open()
+   * const container = await engine.containers.get('web')
+   * await container.remove({ force: true, volumes: true })
+   * ```
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
     refuseUnknown(options, ['force', 'volumes'], 'remove()')
