@@ -157,9 +157,8 @@ describe('a published port', () => {
   })
 
   it('is free for the next as soon as a run has ended', async () => {
-    const run = async () =>
-      await on.test.engine.run(node, ['node', '-e', ''], { networks: 'four', ports: ['18110:80'] })
-    for (let time = 0; time < 5; time++) await run()
+    const options = { networks: 'four', ports: ['18110:80'] }
+    for (let time = 0; time < 5; time++) await on.test.engine.run(node, ['node', '-e', ''], options)
   })
 
   it('may be a range of them', async () => {
